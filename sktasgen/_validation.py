@@ -1,0 +1,238 @@
+"""The only door for arrays: what every estimator accepts, and how it refuses.
+
+Series come in as ``(n_samples, n_bands, n_timesteps)``, or as 2-D arrays whose
+columns are the bands one after the other (band-major). They leave this module
+as 3-D arrays of float32 or float64; NaN means "not observed".
+"""
+
+import numbers
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+# datetime64[D] counts from 1970-01-01, ordinal days from 0001-01-01.
+_EPOCH_ORDINAL = 719163
+
+
+def check_series(estimator, X, *, reset, n_bands=None):
+    """Validate series and return them as ``(n_samples, n_bands, n_timesteps)``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``n_bands_`` when `reset` is true, and is
+        held to them otherwise.
+    X : array-like of shape (n_samples, n_bands, n_timesteps) or \
+            (n_samples, n_bands * n_timesteps)
+        The series; NaN is allowed, inf is not.
+    reset : bool
+        Whether this is the fit that defines what later input must look like.
+    n_bands : int, default=None
+        Bands in the columns of 2-D input; None takes ``estimator.n_bands``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_bands, n_timesteps)
+        A view of the validated input where possible: not to be written to.
+
+    Raises
+    ------
+    ValueError
+        If the input is not numeric, has inf, the wrong number of dimensions,
+        or other bands (3-D) or another width (2-D) than in fit.
+    """
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite="allow-nan",
+        allow_nd=True,
+    )
+    if X.ndim > 3:
+        raise ValueError(
+            f"X has {X.ndim} dimensions; expected 3 (n_samples, n_bands, "
+            "n_timesteps) or 2 (n_samples, n_bands * n_timesteps)."
+        )
+    if not reset and X.ndim != estimator._series_ndim:
+        raise ValueError(
+            f"X has {X.ndim} dimensions, but {type(estimator).__name__} was fitted "
+            f"on X with {estimator._series_ndim}."
+        )
+    if X.ndim == 2:
+        if reset:
+            n_bands = estimator.n_bands if n_bands is None else n_bands
+        else:
+            n_bands = estimator.n_bands_
+        if X.shape[1] % n_bands:
+            raise ValueError(
+                f"2-D X has {X.shape[1]} columns, which n_bands={n_bands} does not "
+                "divide; the columns must be n_bands * n_timesteps, band after band."
+            )
+        series = X.reshape(len(X), n_bands, -1)
+    else:
+        series = X
+    if series.shape[2] == 0:
+        raise ValueError(f"X of shape {X.shape} has 0 timesteps; 1 is required.")
+    if reset:
+        estimator.n_bands_ = series.shape[1]
+        estimator._series_ndim = X.ndim
+    return series
+
+
+def check_label_time(label_time, n_samples, n_timesteps):
+    """Return `label_time` as one index per sample, or None.
+
+    Parameters
+    ----------
+    label_time : int, array-like of int of shape (n_samples,), or None
+        Index of the date at which the label holds.
+    n_samples, n_timesteps : int
+        What it must fit.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) of intp, or None
+
+    Raises
+    ------
+    TypeError
+        If it is not made of integers.
+    ValueError
+        If its length is not `n_samples` or an index lies outside the series.
+    """
+    if label_time is None:
+        return None
+    times = np.asarray(label_time)
+    if times.dtype.kind not in "iu":
+        raise TypeError(
+            "label_time must be an int or one int per sample (an index into the "
+            f"dates), got {type(label_time).__name__} of dtype {times.dtype}."
+        )
+    if times.ndim == 0:
+        times = np.full(n_samples, times)
+    if times.shape != (n_samples,):
+        raise ValueError(
+            f"label_time has shape {times.shape}; expected an int or shape "
+            f"({n_samples},), one index per sample."
+        )
+    outside = (times < 0) | (times >= n_timesteps)
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"label_time lies outside the series for {outside.sum()} sample(s), first "
+            f"{times[first]} at sample {first}; expected 0 to {n_timesteps - 1}."
+        )
+    return times.astype(np.intp)
+
+
+def common_label_time(times, n_timesteps):
+    """The one date that stands for many: the most frequent, earliest on ties."""
+    if times is None:
+        return n_timesteps - 1
+    return int(np.bincount(times).argmax())
+
+
+def check_dates(dates, n_timesteps):
+    """Return acquisition dates as ``datetime64[D]``, or None.
+
+    Parameters
+    ----------
+    dates : array-like of shape (n_timesteps,), or None
+        datetime64 (or `datetime.date`) values, or integers: proleptic ordinal
+        days, 1 being the first of January of year 1. Never decreasing.
+    n_timesteps : int
+        How many are wanted.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,) of datetime64[D], or None
+
+    Raises
+    ------
+    TypeError
+        If they are neither dates nor integers.
+    ValueError
+        If there are more or fewer than `n_timesteps`, one is NaT, or they
+        decrease somewhere.
+    """
+    if dates is None:
+        return None
+    days = np.asarray(dates)
+    if days.dtype.kind == "O":
+        try:
+            days = days.astype("datetime64[D]")
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"dates must be datetime64 or integer ordinal days: {error}"
+            ) from error
+    elif days.dtype.kind == "M":
+        days = days.astype("datetime64[D]")
+    elif days.dtype.kind in "iu":
+        days = (days.astype(np.int64) - _EPOCH_ORDINAL).astype("datetime64[D]")
+    else:
+        raise TypeError(
+            "dates must be datetime64 or integer ordinal days, got dtype "
+            f"{days.dtype}."
+        )
+    if days.shape != (n_timesteps,):
+        raise ValueError(
+            f"dates has shape {days.shape}, but X has {n_timesteps} timesteps: "
+            f"expected ({n_timesteps},)."
+        )
+    if np.isnat(days).any():
+        raise ValueError("dates contains NaT; every timestep needs its date.")
+    steps = np.diff(days)
+    if (steps < np.timedelta64(0, "D")).any():
+        first = int(np.flatnonzero(steps < np.timedelta64(0, "D"))[0])
+        raise ValueError(
+            f"dates must not decrease: {days[first + 1]} follows {days[first]} at "
+            f"index {first + 1}."
+        )
+    return days
+
+
+def check_labels(y, n_samples):
+    """Return class labels as a 1-D array with one label per sample.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer labels than samples, or they are continuous
+        numbers rather than classes.
+    """
+    y = column_or_1d(y, warn=True)
+    if len(y) != n_samples:
+        raise ValueError(
+            f"y has {len(y)} labels, but X has {n_samples} samples: expected one "
+            "label per sample."
+        )
+    check_classification_targets(y)
+    return y
+
+
+def encode_labels(y, classes, n_samples):
+    """Return the index into `classes` of each label.
+
+    Raises
+    ------
+    ValueError
+        If a label was not seen in fit; the message lists the unknown ones.
+    """
+    y = column_or_1d(y)
+    check_consistent_length(y, np.empty(n_samples))
+    position = {label: k for k, label in enumerate(classes.tolist())}
+    unknown = sorted({str(v) for v in y.tolist() if v not in position})
+    if unknown:
+        raise ValueError(
+            f"y has labels that fit did not see: {unknown[:5]}; known classes are "
+            f"{classes.tolist()}."
+        )
+    return np.array([position[v] for v in y.tolist()], dtype=np.intp)
+
+
+def is_integer(value):
+    """Whether `value` is an int of any kind but not a bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,0 +1,158 @@
+"""Label sequences from evidence per date: Viterbi and forward-backward, in numba.
+
+The chain is the simplest that knows persistence: a label stays with probability
+``p`` and switches to each of the other ``K - 1`` with equal probability, so that
+one switch costs ``c = log p - log((1 - p) / (K - 1))`` nats against staying.
+Equal costs make a step linear in the number of classes.
+"""
+
+import numpy as np
+from numba import njit
+
+
+def viterbi(log_evidence, switch_cost):
+    """Most probable label sequence of each sample.
+
+    Parameters
+    ----------
+    log_evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
+        Log-evidence of each date for each class; constants per date do not
+        matter, and -inf rules a class out (not all of a date's).
+    switch_cost : float
+        Nats that a switch between successive dates costs, not negative.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_timesteps) of int
+        Class indices. Among equals, the path that switches later.
+
+    References
+    ----------
+    A. J. Viterbi, "Error bounds for convolutional codes and an asymptotically
+    optimum decoding algorithm", IEEE Transactions on Information Theory 13
+    (1967).
+
+    Examples
+    --------
+    >>> evidence = np.log([[[0.9, 0.1], [0.4, 0.6], [0.9, 0.1]]])
+    >>> viterbi(evidence, switch_cost=1.0)
+    array([[0, 0, 0]])
+    >>> viterbi(evidence, switch_cost=0.0)
+    array([[0, 1, 0]])
+    """
+    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
+    return _viterbi(log_evidence, float(switch_cost))
+
+
+def forward_backward(log_evidence, switch_cost):
+    """Posterior probability of each label at each date.
+
+    Parameters
+    ----------
+    log_evidence, switch_cost
+        See `viterbi`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_timesteps, n_classes)
+        Rows sum to 1.
+
+    References
+    ----------
+    L. R. Rabiner, "A tutorial on hidden Markov models and selected applications
+    in speech recognition", Proceedings of the IEEE 77 (1989).
+
+    Examples
+    --------
+    >>> evidence = np.log([[[0.9, 0.1], [0.5, 0.5]]])
+    >>> forward_backward(evidence, switch_cost=np.log(9)).round(3)
+    array([[[0.9 , 0.1 ],
+            [0.82, 0.18]]])
+    """
+    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
+    return _forward_backward(log_evidence, float(switch_cost))
+
+
+def hold(log_evidence, classes, label_time):
+    """Rule out every class but the given one at each sample's label_time.
+
+    Parameters
+    ----------
+    log_evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
+    classes : ndarray of shape (n_samples,) of int
+        Class index of each sample, -1 for none.
+    label_time : ndarray of shape (n_samples,) of int
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_timesteps, n_classes)
+        A copy.
+    """
+    held = np.array(log_evidence, dtype=np.float64)
+    rows = np.flatnonzero(classes >= 0)
+    held[rows, label_time[rows]] = -np.inf
+    held[rows, label_time[rows], classes[rows]] = 0.0
+    return held
+
+
+@njit(cache=True, nogil=True)
+def _viterbi(log_evidence, switch_cost):
+    n, n_timesteps, n_classes = log_evidence.shape
+    path = np.empty((n, n_timesteps), dtype=np.int64)
+    score = np.empty(n_classes)
+    # Where class k at date t came from: itself, or the best class of t - 1.
+    stayed = np.empty((n_timesteps, n_classes), dtype=np.bool_)
+    leader = np.empty(n_timesteps, dtype=np.int64)
+    for i in range(n):
+        score[:] = log_evidence[i, 0]
+        for t in range(1, n_timesteps):
+            best = np.argmax(score)
+            switched = score[best] - switch_cost
+            leader[t] = best
+            for k in range(n_classes):
+                stayed[t, k] = score[k] >= switched
+                if not stayed[t, k]:
+                    score[k] = switched
+                score[k] += log_evidence[i, t, k]
+        k = np.argmax(score)
+        for t in range(n_timesteps - 1, 0, -1):
+            path[i, t] = k
+            if not stayed[t, k]:
+                k = leader[t]
+        path[i, 0] = k
+    return path
+
+
+@njit(cache=True, nogil=True)
+def _forward_backward(log_evidence, switch_cost):
+    n, n_timesteps, n_classes = log_evidence.shape
+    posterior = np.empty((n, n_timesteps, n_classes))
+    stay = 1.0 / (1.0 + (n_classes - 1) * np.exp(-switch_cost))
+    switch = stay * np.exp(-switch_cost)
+    evidence = np.empty((n_timesteps, n_classes))
+    after = np.empty(n_classes)
+    for i in range(n):
+        for t in range(n_timesteps):
+            # Scaled at each date, so that nothing underflows along the way.
+            top = log_evidence[i, t].max()
+            for k in range(n_classes):
+                evidence[t, k] = np.exp(log_evidence[i, t, k] - top)
+        for t in range(n_timesteps):
+            for k in range(n_classes):
+                arrived = 1.0
+                if t > 0:
+                    arrived = switch + (stay - switch) * posterior[i, t - 1, k]
+                posterior[i, t, k] = arrived * evidence[t, k]
+            before = posterior[i, t].sum()
+            posterior[i, t] /= before
+        after[:] = 1.0
+        for t in range(n_timesteps - 2, -1, -1):
+            total = 0.0
+            for k in range(n_classes):
+                after[k] *= evidence[t + 1, k]
+                total += after[k]
+            for k in range(n_classes):
+                after[k] = switch + (stay - switch) * after[k] / total
+                posterior[i, t, k] *= after[k]
+            posterior[i, t] /= posterior[i, t].sum()
+    return posterior

@@ -1,0 +1,215 @@
+"""Running a trained network over series: NumPy in, NumPy out, chunk by chunk.
+
+Series are gridded and standardised, ``(n, n_bands, n_cells)``. No more than a
+chunk of windows is in memory at a time, and torch runs on one thread: on nets
+this small more threads are slower, and one gives the same bits everywhere.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from .losses import date_elbo
+from .windows import aligned_windows, overlap_average
+
+# Windows x classes x slots in one pass: large enough to keep a core busy, small
+# enough to stay near its cache.
+_PASS_SIZE = 60_000
+
+
+class Runner:
+    """A network together with the windows it is run over.
+
+    Parameters
+    ----------
+    network : networks.HTSVAE
+        Ready to score.
+    log_prior : ndarray of shape (n_classes,)
+        Log-probability of each class before the window is seen.
+    cells : ndarray of shape (n_windows, period) of int
+        See `windows.window_cells`.
+    n_cells : int
+        Length of the grid.
+    """
+
+    def __init__(self, network, log_prior, cells, n_cells):
+        self.network = network
+        self.cells = cells
+        self.n_cells = n_cells
+        parameter = next(network.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.log_prior = self._tensor(log_prior)
+
+    def elbo(self, grid):
+        """Evidence lower bound under each class.
+
+        Returns
+        -------
+        date, window : ndarrays of shape (n, n_classes, n_cells)
+            Of each date given its windows, and of the windows that cover it,
+            both averaged over these windows.
+        """
+        n_classes = len(self.log_prior)
+        date = np.empty((len(grid), n_classes, self.n_cells), grid.dtype)
+        window = np.empty_like(date)
+        with _inference():
+            for rows in self._chunks(len(grid), n_classes):
+                x, mask = self._windows(grid[rows])
+                terms = self.network(x, mask, mask, self._classes(len(x)))
+                bound = date_elbo(terms)
+                date[rows] = self._average(bound)
+                total = bound.sum(dim=-1, keepdim=True).expand_as(bound)
+                window[rows] = self._average(total)
+        return date, window
+
+    def temporal_posterior(self, grid):
+        """Posterior of the temporal latent of each window.
+
+        Returns
+        -------
+        mean, log_var : ndarrays of shape (n, n_windows, n_latents)
+        """
+        mean, log_var = [], []
+        with _inference():
+            for rows in self._chunks(len(grid), 1):
+                for parts, part in zip(
+                    (mean, log_var), self.network.encode(*self._windows(grid[rows]))
+                ):
+                    parts.append(self._by_series(part.flatten(1)))
+        return np.concatenate(mean), np.concatenate(log_var)
+
+    def embed(self, grid):
+        """Latents of each series: averages over windows and observed dates.
+
+        Returns
+        -------
+        ndarray of shape (n, n_temporal_latents + n_spectral_latents)
+        """
+        parts = []
+        with _inference():
+            for rows in self._chunks(len(grid), len(self.log_prior)):
+                x, mask = self._windows(grid[rows])
+                terms = self.network(x, mask, mask, self._classes(len(x)))
+                weight = self._class_weights(terms)
+                z_s = (terms.z_spectral * weight[:, :, None, None]).sum(dim=1)
+                z_t = self._by_series(terms.z_temporal.flatten(1)).mean(axis=1)
+                seen = terms.seen.unsqueeze(1)
+                total = self._by_series((z_s * seen).sum(dim=2)).sum(axis=1)
+                count = self._by_series(seen.sum(dim=2)).sum(axis=1)
+                parts.append(np.hstack([z_t, total / np.maximum(count, 1)]))
+        return np.concatenate(parts)
+
+    def decode(self, grid, classes=None, *, course=None):
+        """Mean and standard deviation of every cell, from the latents' means.
+
+        Parameters
+        ----------
+        grid : ndarray of shape (n, n_bands, n_cells)
+        classes : ndarray of shape (n,) of int, default=None
+            Class of each series; None weighs the classes by their probability
+            given the window.
+        course : pair of ndarrays of shape (n, n_latents), default=None
+            Mean and log-variance of the temporal latent that stands for all of
+            a series' windows, as `temporal_posterior` gives them.
+
+        Returns
+        -------
+        mean, std : ndarrays of shape (n, n_bands, n_cells)
+        """
+        mean, std = np.empty_like(grid), np.empty_like(grid)
+        n_classes = len(self.log_prior) if classes is None else 1
+        with _inference():
+            for rows in self._chunks(len(grid), n_classes):
+                mean[rows], std[rows] = self._decode(
+                    grid[rows],
+                    None if classes is None else classes[rows],
+                    None if course is None else [part[rows] for part in course],
+                )
+        return mean, std
+
+    def decode_draw(self, grid, classes, *, course, rng):
+        """Like `decode`, for one draw of the latents and in a single pass.
+
+        Parameters
+        ----------
+        rng : object
+            ``rng.standard_normal(size)`` gives each series, the first axis, its
+            own random numbers.
+        """
+        n, n_windows = len(grid), len(self.cells)
+
+        def noise(like):
+            # The same numbers under every class: only the class differs.
+            numbers = rng.standard_normal((n, n_windows, *like.shape[-2:]))
+            numbers = self._tensor(numbers).flatten(0, 1)
+            return numbers if like.ndim == 3 else numbers.unsqueeze(1)
+
+        with _inference():
+            return self._decode(grid, classes, course, noise)
+
+    def _decode(self, grid, classes, course, noise=None):
+        x, mask = self._windows(grid)
+        if course is not None:
+            shape = (len(x), *self.network.temporal_shape)
+            course = [
+                self._tensor(np.repeat(part, len(self.cells), axis=0)).reshape(shape)
+                for part in course
+            ]
+        terms = self.network(
+            x, mask, mask, self._classes(len(x), classes), course=course, noise=noise
+        )
+        mean, variance = terms.mean, torch.exp(2 * terms.log_std)
+        # Moments of the mixture over classes.
+        weight = self._class_weights(terms, classes)[:, :, None, None]
+        mixed = (weight * mean).sum(dim=1)
+        second = (weight * (variance + mean**2)).sum(dim=1)
+        std = (second - mixed**2).clamp(min=1e-12).sqrt()
+        return self._average(mixed), self._average(std)
+
+    def _class_weights(self, terms, classes=None):
+        """Probability of each class decoded under, given the window, (N, K)."""
+        if classes is not None:
+            return torch.ones_like(terms.kl_temporal)
+        window = date_elbo(terms).sum(dim=-1)
+        return torch.softmax(self.log_prior + window, dim=1)
+
+    def _chunks(self, n_series, n_classes):
+        """Slices of the series whose windows fit in one pass."""
+        size = max(1, _PASS_SIZE // (self.cells.size * n_classes))
+        return [slice(start, start + size) for start in range(0, n_series, size)]
+
+    def _windows(self, grid):
+        """Values and mask of all windows of some series, windows first."""
+        windows = np.moveaxis(aligned_windows(grid, self.cells), 2, 1)
+        windows = windows.reshape(-1, *windows.shape[2:])
+        mask = ~np.isnan(windows)
+        return self._tensor(np.where(mask, windows, 0)), self._tensor(mask)
+
+    def _classes(self, n_windows, classes=None):
+        """Classes to decode each window under, (N, K): all, or the series' own."""
+        if classes is None:
+            every = torch.arange(len(self.log_prior), device=self.device)
+            return every.expand(n_windows, -1)
+        repeated = np.repeat(classes, len(self.cells))
+        return torch.as_tensor(repeated, device=self.device).unsqueeze(1)
+
+    def _tensor(self, array):
+        return torch.as_tensor(array).to(self.device, self.dtype)
+
+    def _by_series(self, tensor):
+        """(n * n_windows, ...) tensor to (n, n_windows, ...) array."""
+        array = tensor.cpu().numpy()
+        return array.reshape(-1, len(self.cells), *array.shape[1:])
+
+    def _average(self, tensor):
+        """Overlap average of a tensor (N, ..., period): an array (n, ..., n_cells)."""
+        values = np.moveaxis(self._by_series(tensor), 1, -2)
+        return overlap_average(values, self.cells, self.n_cells)
+
+
+@contextmanager
+def _inference():
+    with torch.inference_mode(), threadpool_limits(1):
+        yield

@@ -1,0 +1,226 @@
+"""Calendar-aligned windows and their overlap average, an inverse pair.
+
+A window covers one season or less and starts anywhere, yet its slot ``j`` always
+holds season date ``j``: it is rotated, so that a model sees the same date of the
+year in the same place whatever the start. With a period of 4 and dates 0 to 7::
+
+    date         0 1 2 3 4 5 6 7
+    season slot  0 1 2 3 0 1 2 3
+
+    window from 0   [0 1 2 3]
+    window from 1   [4 1 2 3]
+    window from 2   [4 5 2 3]
+    window from 3   [4 5 6 3]
+
+Irregular acquisition dates are first put on a regular grid of season slots, one
+cell per slot and year. Where several fall in one cell, each goes to a *layer* of
+its own, so that every observation keeps its own score.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DAYS_PER_YEAR = 365.25
+
+
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """Which cell of the season grid each timestep falls in.
+
+    Attributes
+    ----------
+    cell : ndarray of shape (n_timesteps,) of int
+        Grid cell of each timestep.
+    layer : ndarray of shape (n_timesteps,) of int
+        Rank of each timestep among those in the same cell.
+    first_slot : int
+        Season slot of grid cell 0.
+    period : int
+        Slots per season cycle.
+    """
+
+    cell: np.ndarray
+    layer: np.ndarray
+    first_slot: int
+    period: int
+
+    @classmethod
+    def regular(cls, n_timesteps, period):
+        """Timesteps at equal distances, the first in season slot 0."""
+        cell = np.arange(n_timesteps)
+        return cls(cell, np.zeros_like(cell), 0, period)
+
+    @classmethod
+    def from_dates(cls, dates, period):
+        """Acquisition dates, in the season slot of their day of year.
+
+        Parameters
+        ----------
+        dates : ndarray of shape (n_timesteps,) of datetime64[D]
+            Never decreasing.
+        period : int
+            Slots per year.
+        """
+        year = dates.astype("datetime64[Y]")
+        day_of_year = (dates - year.astype("datetime64[D]")).astype(np.int64) + 1
+        slot = np.floor(day_of_year * period / DAYS_PER_YEAR).astype(np.int64)
+        slot = np.minimum(slot, period - 1)  # day 366 of a leap year
+        absolute = year.astype(np.int64) * period + slot
+        cell = absolute - absolute[0]
+        # Dates are sorted, so a cell's first timestep is where its run begins.
+        starts = np.searchsorted(cell, cell)
+        layer = np.arange(len(cell)) - starts
+        return cls(cell, layer, int(slot[0]), period)
+
+    @property
+    def n_cells(self):
+        """Number of cells from the first timestep to the last."""
+        return int(self.cell[-1]) + 1
+
+    @property
+    def n_layers(self):
+        """The most timesteps that share a cell."""
+        return int(self.layer.max()) + 1
+
+    @property
+    def slot(self):
+        """Season slot of each timestep, an ndarray of shape (n_timesteps,)."""
+        return (self.first_slot + self.cell) % self.period
+
+    def to_grid(self, X):
+        """Put series on the grid.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_bands, n_timesteps)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_layers, n_bands, n_cells)
+            NaN where nothing was observed. A layer that lacks an observation in
+            a cell holds the mean of the other layers there.
+        """
+        n, n_bands, n_timesteps = X.shape
+        if self.n_layers == 1 and self.n_cells == n_timesteps:
+            return X[:, np.newaxis]
+        grid = np.full((n, self.n_layers, n_bands, self.n_cells), np.nan, X.dtype)
+        grid[:, self.layer, :, self.cell] = X.transpose(2, 0, 1)
+        if self.n_layers > 1:
+            seen = ~np.isnan(grid)
+            total = np.where(seen, grid, 0).sum(axis=1, keepdims=True)
+            count = seen.sum(axis=1, keepdims=True)
+            with np.errstate(invalid="ignore"):
+                mean = (total / count).astype(X.dtype)
+            grid = np.where(seen, grid, mean)
+        return grid
+
+    def from_grid(self, values):
+        """Read back each timestep's value, the inverse of `to_grid`.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_samples, n_layers, ..., n_cells)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, ..., n_timesteps)
+        """
+        picked = values[:, self.layer, ..., self.cell]
+        return np.moveaxis(picked, 0, -1)
+
+
+def window_starts(n_cells, length, stride=1):
+    """First cell of each window; the last window always ends with the series.
+
+    >>> window_starts(10, 4, stride=4)
+    array([0, 4, 6])
+    """
+    starts = np.arange(0, n_cells - length + 1, stride)
+    if starts[-1] != n_cells - length:
+        starts = np.append(starts, n_cells - length)
+    return starts
+
+
+def window_cells(starts, length, calendar):
+    """Grid cell in each slot of each window, ``n_cells`` where a slot is empty.
+
+    Parameters
+    ----------
+    starts : ndarray of shape (n_windows,) of int
+        First cell of each window.
+    length : int
+        Cells in a window, at most the period and at most ``calendar.n_cells``.
+    calendar : Calendar
+        Gives the season slot of each cell.
+
+    Returns
+    -------
+    ndarray of shape (n_windows, period) of int
+
+    Examples
+    --------
+    >>> window_cells(np.arange(3), 4, Calendar.regular(6, period=4))
+    array([[0, 1, 2, 3],
+           [4, 1, 2, 3],
+           [4, 5, 2, 3]])
+    """
+    cells = np.full((len(starts), calendar.period), calendar.n_cells, dtype=np.intp)
+    covered = np.asarray(starts)[:, np.newaxis] + np.arange(length)
+    slots = (calendar.first_slot + covered) % calendar.period
+    np.put_along_axis(cells, slots, covered, axis=1)
+    return cells
+
+
+def aligned_windows(grid, cells):
+    """Cut calendar-aligned windows out of gridded series.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (..., n_cells)
+        Series on the season grid.
+    cells : ndarray of shape (n_windows, period) of int
+        What `window_cells` returns.
+
+    Returns
+    -------
+    ndarray of shape (..., n_windows, period)
+        NaN in empty slots.
+    """
+    empty = np.full((*grid.shape[:-1], 1), np.nan, dtype=grid.dtype)
+    return np.concatenate([grid, empty], axis=-1)[..., cells]
+
+
+def overlap_average(values, cells, n_cells):
+    """Average the windows that cover each cell, the inverse of `aligned_windows`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_windows, period)
+        A value in each slot of each window.
+    cells : ndarray of shape (n_windows, period) of int
+        What `window_cells` returned.
+    n_cells : int
+        Length of the grid.
+
+    Returns
+    -------
+    ndarray of shape (..., n_cells)
+        NaN where no window reaches.
+
+    Notes
+    -----
+    The mean is updated window by window, ``m += (v - m) / k``, so that equal
+    values average to exactly themselves: windows of a series give it back bit
+    for bit.
+    """
+    mean = np.zeros((*values.shape[:-2], n_cells), dtype=values.dtype)
+    count = np.zeros(n_cells, dtype=np.intp)
+    for window, cell in enumerate(cells):
+        filled = cell < n_cells
+        cell = cell[filled]
+        count[cell] += 1
+        step = values[..., window, filled] - mean[..., cell]
+        mean[..., cell] += step / count[cell].astype(values.dtype)
+    mean[..., count == 0] = np.nan
+    return mean
