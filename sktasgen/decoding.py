@@ -128,7 +128,8 @@ def _forward_backward(log_evidence, switch_cost):
     n, n_timesteps, n_classes = log_evidence.shape
     posterior = np.empty((n, n_timesteps, n_classes))
     stay = 1.0 / (1.0 + (n_classes - 1) * np.exp(-switch_cost))
-    switch = stay * np.exp(-switch_cost)
+    # Never quite zero: a held label must be reachable at any cost.
+    switch = max(stay * np.exp(-switch_cost), 1e-300)
     evidence = np.empty((n_timesteps, n_classes))
     after = np.empty(n_classes)
     for i in range(n):

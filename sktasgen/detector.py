@@ -9,13 +9,12 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     OutlierMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from . import scores, windows
+from ._sklearn import Interval, StrOptions, fit_context
 from ._validation import (
     check_dates,
     check_label_time,
@@ -253,7 +252,7 @@ class HTSVAEDetector(
 
     # Fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, label_time=None):
         """Learn what normal series look like.
 

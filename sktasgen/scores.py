@@ -101,3 +101,23 @@ def sample_maximum(scores):
 def upper_quantile(scores, rate):
     """Threshold that a share `rate` of the scores exceeds, NaN left out."""
     return float(np.nanquantile(scores, 1 - rate, method="higher"))
+
+
+def longest_run(flags, seen):
+    """Longest run of flagged dates of each sample, unobserved ones skipped.
+
+    Parameters
+    ----------
+    flags, seen : ndarrays of shape (n, n_timesteps) of bool
+        Flagged and observed dates.
+
+    Returns
+    -------
+    ndarray of shape (n,) of int
+    """
+    longest = np.zeros(len(flags), dtype=np.intp)
+    current = np.zeros(len(flags), dtype=np.intp)
+    for flag, observed in zip(flags.T, seen.T, strict=True):
+        current = np.where(observed, np.where(flag, current + 1, 0), current)
+        longest = np.maximum(longest, current)
+    return longest

@@ -196,8 +196,11 @@ def resolve_device(device):
 
 def build_network(module, weights, *, dtype, device):
     """A network with given weights, in a NumPy dtype, ready to score."""
-    network = HTSVAE(**module)
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    # Without storage there is nothing to initialise: no random number is drawn.
+    with torch.device("meta"):
+        network = HTSVAE(**module)
+    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+    network.load_state_dict(tensors, assign=True)
     return network.to(device, _TORCH_DTYPE[np.dtype(dtype)]).eval()
 
 

@@ -1,0 +1,11 @@
+"""The private names of scikit-learn that the package uses: here and nowhere else."""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
+
+__all__ = ["HasMethods", "Interval", "StrOptions", "fit_context", "validate_params"]

@@ -1,0 +1,377 @@
+"""Without these: scores that depend on the batch, gaps that pass for normal."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from sktasgen import HTSVAEDetector
+from sktasgen.datasets import make_pixel_series
+
+
+@pytest.fixture(scope="module")
+def series():
+    return make_pixel_series(
+        90, n_bands=3, n_years=3, period=12, random_state=0, n_classes=3
+    )
+
+
+def quick(**params):
+    return HTSVAEDetector(period=12, max_iter=40, random_state=0).set_params(**params)
+
+
+@pytest.fixture(scope="module")
+def fitted(series):
+    detector = quick(max_iter=150)
+    return detector.fit(series.X, series.y, label_time=series.label_time)
+
+
+# What it is for
+
+
+@pytest.mark.parametrize("reference", ["class", "self"])
+def test_changed_dates_score_higher(series, reference):
+    detector = quick(reference=reference, max_iter=300)
+    detector.fit(series.X, series.y, label_time=series.label_time)
+    scores = detector.score_timesteps(series.X, series.y, label_time=series.label_time)
+    seen = ~np.isnan(scores)
+    changed = series.Y != series.y[:, None]
+    assert roc_auc_score(changed[seen], scores[seen]) > 0.9
+
+
+def test_novel_series_score_higher_with_any_reference(series):
+    stable = series.X[series.break_at < 0]
+    detector = quick(reference="any", max_iter=300).fit(stable)
+    strange = stable.copy()
+    strange[:, :, 15:25] += 4 * np.nanstd(stable, axis=(0, 2))[:, None]
+    assert (detector.score_samples(strange) < detector.score_samples(stable)).mean() > 0.9
+    assert detector.predict_timesteps(strange)[:, 17:23].mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["disjoint", "anywhere"])
+def test_real_series_that_change_class_score_higher_where_they_changed(cerrado, name):
+    data = cerrado(name)
+    detector = HTSVAEDetector(period=23, random_state=0)
+    detector.fit(data.X, data.y, label_time=data.label_time)
+    scores = detector.score_timesteps(data.X, data.y)
+    changed = data.Y != data.y[:, None]
+    assert roc_auc_score(changed.ravel(), scores.ravel()) > 0.97
+
+
+def test_date_scores_exceed_the_threshold_at_about_the_rate_asked_for():
+    make = dict(n_bands=3, n_years=3, period=12, change_fraction=0)
+    train = make_pixel_series(400, random_state=1, **make)
+    new = make_pixel_series(400, random_state=2, **make)
+    detector = quick(max_iter=200, false_alarm_rate=0.1)
+    detector.fit(train.X, train.y)
+    flags = detector.predict_timesteps(new.X, new.y)
+    seen = ~np.isnan(new.X).all(axis=1)
+    assert 0.05 < flags[seen].mean() < 0.2
+
+
+def test_reconstruction_fills_gaps_better_than_the_season_mean(series):
+    X = series.X[series.break_at < 0]
+    y = series.y[series.break_at < 0]
+    detector = quick(max_iter=400).fit(X, y)
+    gaps = np.random.default_rng(0).random((len(X), 1, X.shape[2])) < 0.2
+    gaps = np.broadcast_to(gaps, X.shape) & ~np.isnan(X)
+    filled = detector.reconstruct(np.where(gaps, np.nan, X), y)
+    error = np.abs(filled - X)[gaps].mean()
+    season = np.empty_like(X)
+    for k in np.unique(y):
+        rows = y == k
+        for slot in range(12):
+            mean = np.nanmean(np.where(gaps, np.nan, X)[rows][:, :, slot::12], (0, 2))
+            season[np.ix_(rows, range(3), range(slot, X.shape[2], 12))] = mean[:, None]
+    assert error < np.abs(season - X)[gaps].mean()
+
+
+# Gaps
+
+
+def test_nan_where_not_observed_and_never_flagged(series, fitted):
+    scores = fitted.score_timesteps(series.X, series.y)
+    flags = fitted.predict_timesteps(series.X, series.y)
+    unseen = np.isnan(series.X).all(axis=1)
+    assert unseen.any()
+    np.testing.assert_array_equal(np.isnan(scores), unseen)
+    assert not flags[unseen].any()
+
+
+@pytest.mark.parametrize("reference", ["class", "self", "any"])
+def test_sample_without_observation_is_nan_and_no_inlier(series, reference):
+    X = series.X.copy()
+    X[4] = np.nan
+    detector = quick(reference=reference)
+    detector.fit(X, series.y, label_time=series.label_time)
+    assert np.isnan(detector.score_timesteps(X, series.y)[4]).all()
+    assert np.isnan(detector.score_samples(X)[4])
+    assert np.isnan(detector.decision_function(X)[4])
+    assert detector.predict(X)[4] == -1
+    assert np.isnan(detector.transform(X)[4]).all()
+    assert np.isnan(detector.reconstruct(X)[4]).all()
+    rest = np.arange(len(X)) != 4
+    assert not np.isnan(detector.score_samples(X)[rest]).any()
+    assert not np.isnan(detector.transform(X)[rest]).any()
+    assert not np.isnan(detector.reconstruct(X)[rest]).any()
+
+
+def test_band_without_observation_is_harmless(series):
+    X = series.X.copy()
+    X[:, 1] = np.nan
+    detector = quick().fit(X, series.y)
+    seen = ~np.isnan(X).all(axis=1)
+    assert np.isfinite(detector.score_timesteps(X, series.y)[seen]).all()
+
+
+# Shapes
+
+
+def test_two_dimensional_input_is_the_same_band_after_band(series):
+    flat = series.X.reshape(len(series.X), -1)
+    three = quick().fit(series.X, series.y)
+    two = quick(n_bands=3).fit(flat, series.y)
+    np.testing.assert_array_equal(
+        two.score_timesteps(flat, series.y), three.score_timesteps(series.X, series.y)
+    )
+    np.testing.assert_array_equal(
+        two.reconstruct(flat), three.reconstruct(series.X).reshape(len(flat), -1)
+    )
+
+
+def test_other_numbers_of_dates_may_be_scored(series, fitted):
+    for n_timesteps in (1, 5, 12, 20):
+        X = series.X[:, :, :n_timesteps]
+        assert fitted.score_timesteps(X, series.y).shape == (len(X), n_timesteps)
+        assert fitted.transform(X).shape == fitted.transform(series.X).shape
+        assert fitted.reconstruct(X).shape == X.shape
+
+
+def test_one_sample_one_band_and_as_many_dates_as_samples():
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1, 12), (1, 2, 30), (24, 2, 24), (5, 1, 1)):
+        X = rng.normal(size=shape)
+        detector = quick(period=None).fit(X)
+        assert detector.score_timesteps(X).shape == (shape[0], shape[2])
+        assert detector.transform(X).shape == (shape[0], detector._n_features_out)
+        assert len(detector.get_feature_names_out()) == detector._n_features_out
+
+
+def test_windows_shorter_than_the_season(series):
+    detector = quick(window_length=5).fit(series.X, series.y)
+    seen = ~np.isnan(series.X).all(axis=1)
+    assert np.isfinite(detector.score_timesteps(series.X, series.y)[seen]).all()
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [-1, 1, 7], [0.0, 1.0, 2.0]])
+def test_labels_of_any_kind(series, labels):
+    y = np.array(labels)[series.y]
+    detector = quick().fit(series.X, y)
+    assert detector.classes_.tolist() == sorted(labels)
+    expected = quick().fit(series.X, series.y).score_timesteps(series.X, series.y)
+    np.testing.assert_array_equal(detector.score_timesteps(series.X, y), expected)
+
+
+def test_boolean_labels(series):
+    detector = quick().fit(series.X, series.y == 0)
+    assert detector.score_timesteps(series.X, series.y == 0).shape == series.Y.shape
+
+
+def test_read_only_and_strided_input_is_left_alone(series):
+    X = np.asfortranarray(series.X)
+    X.flags.writeable = False
+    before = X.copy()
+    detector = quick().fit(X, series.y)
+    found = detector.score_timesteps(X[::2], series.y[::2])
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(
+        found, detector.score_timesteps(X[::2].copy(), series.y[::2])
+    )
+
+
+def test_float32_stays_float32(series):
+    X = series.X.astype(np.float32)
+    detector = quick().fit(X, series.y)
+    assert detector.transform(X).dtype == np.float32
+    assert detector.reconstruct(X).dtype == np.float32
+    assert detector.score_timesteps(X, series.y).dtype == np.float32
+
+
+# Dates
+
+
+def test_regular_dates_of_a_year_are_the_regular_calendar(series):
+    """Slots by day of year and slots by counting agree up to where slot 0 lies."""
+    days = np.arange(36) * 365.25 / 12 + 15
+    dates = np.datetime64("2018-01-01") + days.astype(int)
+    detector = quick(period=None, dates=dates).fit(series.X, series.y)
+    assert detector.period_ == 12
+    counted = quick().fit(series.X, series.y)
+    np.testing.assert_array_equal(
+        detector.score_timesteps(series.X, series.y),
+        counted.score_timesteps(series.X, series.y),
+    )
+
+
+def test_irregular_dates_score_each_observation(series):
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.choice(1000, size=36))
+    days[5] = days[4]  # two acquisitions of one day
+    dates = 736000 + days
+    detector = quick(period=24, dates=dates).fit(series.X, series.y)
+    scores = detector.score_timesteps(series.X, series.y)
+    np.testing.assert_array_equal(np.isnan(scores), np.isnan(series.X).all(axis=1))
+    assert detector.reconstruct(series.X).shape == series.X.shape
+    new = detector.score_timesteps(series.X[:, :, :7], series.y, dates=dates[:7] + 200)
+    assert new.shape == (len(series.X), 7)
+    with pytest.raises(ValueError, match="pass dates="):
+        detector.score_timesteps(series.X[:, :, :7], series.y)
+
+
+# The same bits
+
+
+def test_scores_do_not_depend_on_the_batch_or_the_order(series, fitted):
+    whole = fitted.score_timesteps(series.X, series.y)
+    order = np.random.default_rng(0).permutation(len(series.X))
+    shuffled = fitted.score_timesteps(series.X[order], series.y[order])
+    np.testing.assert_allclose(shuffled, whole[order], rtol=1e-9)
+    alone = fitted.score_timesteps(series.X[3:4], series.y[3:4])
+    np.testing.assert_allclose(alone, whole[3:4], rtol=1e-9)
+
+
+def test_same_seed_same_bits_whatever_the_threads(series):
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            detector = quick().fit(series.X, series.y, label_time=series.label_time)
+            found.append(detector.score_timesteps(series.X, series.y))
+    np.testing.assert_array_equal(*found)
+
+
+def test_global_random_state_is_left_alone(series):
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    quick().fit(series.X, series.y).score_samples(series.X)
+    assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+    other = quick(random_state=1).fit(series.X, series.y)
+    same = quick(random_state=1).fit(series.X, series.y)
+    np.testing.assert_array_equal(other.loss_curve_, same.loss_curve_)
+
+
+def test_saved_model_scores_the_same_in_a_fresh_process(series, fitted, tmp_path):
+    joblib.dump(fitted, tmp_path / "detector.joblib")
+    np.savez(tmp_path / "in.npz", X=series.X, y=series.y)
+    code = (
+        "import joblib, numpy as np; data = np.load('in.npz');"
+        "scores = joblib.load('detector.joblib').score_timesteps(data['X'], data['y']);"
+        "np.save('out.npy', scores)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    expected = fitted.score_timesteps(series.X, series.y)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_clone_is_unfitted_and_fits_to_the_same(series, fitted):
+    again = clone(fitted)
+    assert not hasattr(again, "weights_")
+    again.fit(series.X, series.y, label_time=series.label_time)
+    np.testing.assert_array_equal(again.loss_curve_, fitted.loss_curve_)
+
+
+# scikit-learn's conventions
+
+
+def test_label_time_is_one_int_or_the_most_frequent(series):
+    X, y = series.X, series.y
+    assert quick().fit(X, y).label_time_ == X.shape[2] - 1
+    assert quick().fit(X, y, label_time=7).label_time_ == 7
+    times = np.r_[[3] * 10, [5] * 10, [9] * (len(X) - 20)]
+    assert quick().fit(X, y, label_time=times).label_time_ == 9
+    times = np.r_[[3] * 45, [2] * 45]
+    assert quick().fit(X, y, label_time=times).label_time_ == 2
+
+
+def test_contamination_is_the_share_of_training_outliers(series):
+    predicted = quick(contamination=0.2).fit_predict(series.X, series.y)
+    assert (predicted == -1).mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_default_reference_follows_from_what_fit_is_given(series):
+    X, y, times = series.X, series.y, series.label_time
+    assert quick().fit(X, y, label_time=times).reference_ == "class"
+    assert quick().fit(X, label_time=times).reference_ == "self"
+    assert quick().fit(X).reference_ == "any"
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(label_time=36), ValueError, "label_time lies outside the series"),
+        (dict(label_time=-1), ValueError, "label_time lies outside the series"),
+        (dict(label_time=[3, 4]), ValueError, r"label_time has shape \(2,\)"),
+        (dict(label_time=2.5), TypeError, "label_time must be an int"),
+        (dict(label_time="2020-01-01"), TypeError, "label_time must be an int"),
+        (dict(y=[0, 1]), ValueError, "y has 2 labels"),
+        (dict(X=np.zeros((2, 3, 4, 5))), ValueError, "X has 4 dimensions"),
+        (dict(X=np.zeros((90, 3, 0))), ValueError, "0 timesteps"),
+        (dict(X=np.full((90, 3, 36), np.nan)), ValueError, "no observation"),
+        (dict(X=np.full((90, 3, 36), np.inf)), ValueError, "infinity"),
+        (dict(X=np.full((90, 3), "a")), ValueError, "could not convert|numeric"),
+    ],
+)
+def test_bad_arguments_of_fit_are_named(series, change, error, message):
+    arguments = dict(X=series.X, y=series.y, label_time=series.label_time) | change
+    with pytest.raises(error, match=message):
+        quick().fit(
+            arguments["X"], arguments["y"], label_time=arguments["label_time"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (dict(window_length=13), "longer than the season"),
+        (dict(window_length=40, period=50), "longer than the series"),
+        (dict(smoothing=4), "smoothing must be odd"),
+        (dict(dates=np.arange(5)), r"dates has shape \(5,\)"),
+        (dict(dates=np.arange(36)[::-1]), "dates must not decrease"),
+        (dict(reference="nearest"), "reference"),
+        (dict(temporal_latent_size=0), "temporal_latent_size"),
+        (dict(contamination=0.7), "contamination"),
+    ],
+)
+def test_bad_parameters_are_named(series, params, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(series.X, series.y, label_time=series.label_time)
+
+
+def test_references_need_what_they_compare_with(series):
+    with pytest.raises(ValueError, match="needs y"):
+        quick(reference="class").fit(series.X)
+    with pytest.raises(ValueError, match="needs label_time"):
+        quick(reference="self").fit(series.X)
+
+
+def test_bad_input_to_scoring_is_named(series, fitted):
+    with pytest.raises(ValueError, match="features"):
+        fitted.score_timesteps(series.X[:, :2])
+    with pytest.raises(ValueError, match="2 dimensions"):
+        fitted.score_timesteps(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="labels that fit did not see.*forest"):
+        fitted.score_timesteps(series.X[:2], ["forest", "crop"])
+    with pytest.raises(ValueError, match="fitted without dates"):
+        fitted.score_timesteps(series.X, dates=np.arange(36))
+    with pytest.raises(ValueError, match="does not divide"):
+        quick(n_bands=5).fit(np.zeros((4, 12)))
