@@ -1,0 +1,56 @@
+"""Copies of the estimators that a meta-estimator was given, ready to fit."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+
+def seeded_clone(estimator, random_state):
+    """Clone an estimator, and seed whatever in it was left unseeded.
+
+    So one `random_state` on the outside decides everything, and a seed that the
+    user set inside is kept.
+
+    Parameters
+    ----------
+    estimator : estimator
+    random_state : RandomState
+        Advanced by one draw for each seed that is set.
+
+    Returns
+    -------
+    estimator
+    """
+    estimator = clone(estimator)
+    if not isinstance(estimator, FrozenEstimator):
+        unseeded = {
+            name: draw_seed(random_state)
+            for name, value in sorted(estimator.get_params().items())
+            if value is None and name.split("__")[-1] == "random_state"
+        }
+        estimator.set_params(**unseeded)
+    return estimator
+
+
+def draw_seed(random_state):
+    """A seed for someone else, from a RandomState."""
+    return int(random_state.randint(np.iinfo(np.int32).max))
+
+
+def fit_detector(detector, X, y, label_time, random_state):
+    """Fit a clone of a detector, or take the fitted one out of a frozen one.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If a frozen detector was not fitted.
+    """
+    if isinstance(detector, FrozenEstimator):
+        check_is_fitted(
+            detector.estimator,
+            msg="detector is a FrozenEstimator around a %(name)s that is not "
+            "fitted: fit it first, or pass it unfrozen to have it fitted here.",
+        )
+        return detector.estimator
+    return seeded_clone(detector, random_state).fit(X, y, label_time=label_time)

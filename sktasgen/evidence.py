@@ -1,0 +1,106 @@
+"""What classifiers see of a series, and the evidence they give for each date.
+
+Two time scales: a *window* of one season shows the pattern, a single *date* shows
+the moment. A window's row holds its bands slot by slot, a date's row its bands
+and the season slot; both in the units of X, NaN where not observed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
+
+from . import windows
+
+
+class Rows(NamedTuple):
+    """Rows to train or predict on.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_rows, n_features)
+    sample : ndarray of shape (n_rows,) of int
+        Sample each row belongs to.
+    """
+
+    features: np.ndarray
+    sample: np.ndarray
+
+
+def date_rows(X, calendar, wanted):
+    """One row per wanted and observed date: its bands, then its season slot.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+    calendar : windows.Calendar
+    wanted : ndarray of shape (n_samples, n_timesteps) of bool
+
+    Returns
+    -------
+    rows : Rows
+    date : ndarray of shape (n_rows,) of int
+    """
+    sample, date = np.nonzero(wanted & ~np.isnan(X).all(axis=1))
+    bands = X[sample, :, date]
+    slot = calendar.slot[date].astype(X.dtype)
+    return Rows(np.column_stack([bands, slot]), sample), date
+
+
+def window_rows(X, calendar, cells, wanted):
+    """One row per wanted window with an observation: its bands, slot by slot.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+    calendar : windows.Calendar
+    cells : ndarray of shape (n_windows, period) of int
+        See `windows.window_cells`.
+    wanted : ndarray of shape (n_samples, n_windows) of bool
+
+    Returns
+    -------
+    rows : Rows
+    window : ndarray of shape (n_rows,) of int
+    """
+    # Layers hold what shares a cell; a window has room for one value.
+    grid = calendar.to_grid(X)
+    grid = grid[:, 0] if calendar.n_layers == 1 else grid.mean(axis=1)
+    cut = np.moveaxis(windows.aligned_windows(grid, cells), 2, 1)
+    sample, window = np.nonzero(wanted & ~np.isnan(cut).all(axis=(2, 3)))
+    return Rows(cut[sample, window].reshape(len(sample), -1), sample), window
+
+
+def tolerate_gaps(classifier):
+    """The classifier itself if it takes NaN, else behind a median imputer."""
+    if get_tags(classifier).input_tags.allow_nan:
+        return classifier
+    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), classifier)
+
+
+def class_probability(classifier, features, n_classes):
+    """Probability of each class number, for any classifier.
+
+    Parameters
+    ----------
+    classifier : fitted classifier
+        Trained on class numbers. Without ``predict_proba`` its prediction counts
+        as certain.
+    features : ndarray of shape (n_rows, n_features)
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_classes)
+    """
+    probability = np.zeros((len(features), n_classes))
+    if len(features) == 0:
+        return probability
+    if hasattr(classifier, "predict_proba"):
+        probability[:, classifier.classes_] = classifier.predict_proba(features)
+    else:
+        predicted = classifier.predict(features)
+        probability[np.arange(len(features)), predicted] = 1.0
+    return probability

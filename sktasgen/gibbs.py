@@ -1,0 +1,219 @@
+"""The Gibbs sampler of cell indicators: its kernels and its random numbers.
+
+The kernels are pure functions from arrays to arrays, compiled by numba; every
+random number they use is handed to them, so the same numbers give the same bits.
+The joint density they sample is written out in
+:class:`~sktasgen.explainer.GibbsExplainer`.
+"""
+
+from hashlib import blake2b
+from math import exp, isnan, log
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def log_density_ratio(X, mean, std, slab_mean, slab_std):
+    r"""Log density of each cell under the slab over that under the spike.
+
+    .. math:: \log N(x_{bt}; c_b, w_b^2) - \log N(x_{bt}; \mu_{bt}, \sigma_{bt}^2)
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        Observed values, NaN where not observed.
+    mean, std : ndarray of shape (n_samples, n_bands, n_timesteps)
+        The spike: mean and standard deviation of a normal cell, in units of X.
+    slab_mean, slab_std : ndarray of shape (n_bands,)
+        The slab: mean and standard deviation of an anomalous cell of a band.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_bands, n_timesteps)
+        In nats, positive where the slab explains the cell better; NaN where not
+        observed.
+    """
+    n_samples, n_bands, n_timesteps = X.shape
+    ratio = np.empty(X.shape, dtype=np.float64)
+    for i in range(n_samples):
+        for b in range(n_bands):
+            for t in range(n_timesteps):
+                spike = (X[i, b, t] - mean[i, b, t]) / std[i, b, t]
+                slab = (X[i, b, t] - slab_mean[b]) / slab_std[b]
+                ratio[i, b, t] = 0.5 * (spike * spike - slab * slab) + log(
+                    std[i, b, t] / slab_std[b]
+                )
+    return ratio
+
+
+@njit(cache=True, nogil=True)
+def sweep(log_odds, coupling, uniforms, state):
+    r"""Redraw every cell indicator once, in order of date, given all the others.
+
+    One systematic scan of Gibbs sampling (Geman and Geman, 1984) from
+
+    .. math::
+        p(s) \propto \exp\Big(\sum_{bt} \ell_{bt} s_{bt}
+                 + \kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]\Big)
+
+    for each sample, where :math:`\ell` is `log_odds`, :math:`\kappa` is `coupling`
+    and :math:`(t, t')` runs over the consecutive observed dates of band b. The
+    observed dates either side of a gap are thus neighbours: dates on which nothing
+    was seen can be added to a series or left out without changing the answer.
+
+    Parameters
+    ----------
+    log_odds : ndarray of shape (n_samples, n_bands, n_timesteps)
+        Log of the odds that a cell is anomalous, prior odds included, before its
+        neighbours are heard; NaN marks a cell that is not observed.
+    coupling : float
+        Log-odds that one neighbour adds in favour of its own state.
+    uniforms : ndarray of shape (n_samples, n_bands, n_timesteps)
+        Uniform random numbers in [0, 1), one for each cell.
+    state : ndarray of shape (n_samples, n_bands, n_timesteps), dtype bool
+        The indicators, redrawn in place: True = anomalous. Cells that are not
+        observed are neither read nor written.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_bands, n_timesteps)
+        Probability that each cell is anomalous given the indicators of the others
+        as they stood when it was redrawn; NaN where not observed. Averaged over
+        sweeps it estimates the marginal with less variance than the indicators.
+    """
+    n_samples, n_bands, n_timesteps = log_odds.shape
+    conditional = np.full(log_odds.shape, np.nan)
+    for i in range(n_samples):
+        for b in range(n_bands):
+            earlier = -1
+            t = _first_observed(log_odds, i, b, 0)
+            while t < n_timesteps:
+                later = _first_observed(log_odds, i, b, t + 1)
+                logit = log_odds[i, b, t]
+                if earlier >= 0:
+                    logit += coupling if state[i, b, earlier] else -coupling
+                if later < n_timesteps:
+                    logit += coupling if state[i, b, later] else -coupling
+                probability = _expit(logit)
+                conditional[i, b, t] = probability
+                state[i, b, t] = uniforms[i, b, t] < probability
+                earlier, t = t, later
+    return conditional
+
+
+@njit(cache=True, nogil=True)
+def _first_observed(log_odds, i, b, t):
+    """First date from t on at which the band is observed, or the number of dates."""
+    while t < log_odds.shape[2] and isnan(log_odds[i, b, t]):
+        t += 1
+    return t
+
+
+@njit(cache=True, nogil=True)
+def _expit(logit):
+    """Logistic function; the sign decides the form, so that neither overflows."""
+    if logit >= 0:
+        return 1.0 / (1.0 + exp(-logit))
+    odds = exp(logit)
+    return odds / (1.0 + odds)
+
+
+class SampleStreams:
+    """One stream of random numbers for each sample, seeded by its own content.
+
+    What a sample draws depends on the seed, the chain and the sample, never on its
+    position, on the samples beside it or on threads. Equal samples draw alike.
+
+    Parameters
+    ----------
+    seed : int
+        Seed that all samples share.
+    chain : int
+        Index of the chain; each has streams of its own.
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        The samples. Only their values count: float32 and float64 of the same value,
+        all NaN, and both zeros are the same.
+    y : ndarray of shape (n_samples,), default=None
+        Class labels, where given part of the content.
+    label_time : ndarray of shape (n_samples,), default=None
+        Index of the date at which `y` holds, where given part of the content.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktasgen.gibbs import SampleStreams
+    >>> X = np.arange(12.0).reshape(2, 2, 3)
+    >>> together = SampleStreams(0, 0, X).random((2, 5))
+    >>> alone = SampleStreams(0, 0, X[1:]).random((1, 5))
+    >>> bool(np.array_equal(together[1:], alone))
+    True
+    """
+
+    def __init__(self, seed, chain, X, y=None, label_time=None):
+        values = np.where(np.isnan(X), np.nan, X).astype(np.float64, order="C")
+        values += 0.0  # -0.0 becomes 0.0
+        self._generators = [
+            np.random.Generator(
+                np.random.PCG64(
+                    _digest(
+                        sample,
+                        seed,
+                        chain,
+                        None if y is None else y[i],
+                        None if label_time is None else label_time[i],
+                    )
+                )
+            )
+            for i, sample in enumerate(values)
+        ]
+
+    def standard_normal(self, size):
+        """Draw standard normal numbers.
+
+        Parameters
+        ----------
+        size : tuple of int, or int
+            Shape wanted; its first axis is the sample.
+
+        Returns
+        -------
+        ndarray of shape `size`
+            Row i comes from the stream of sample i.
+        """
+        return self._draw(np.random.Generator.standard_normal, size)
+
+    def random(self, size):
+        """Draw uniform numbers in [0, 1).
+
+        Parameters
+        ----------
+        size : tuple of int, or int
+            Shape wanted; its first axis is the sample.
+
+        Returns
+        -------
+        ndarray of shape `size`
+            Row i comes from the stream of sample i.
+        """
+        return self._draw(np.random.Generator.random, size)
+
+    def _draw(self, method, size):
+        size = (size,) if np.ndim(size) == 0 else tuple(size)
+        if size[:1] != (len(self._generators),):
+            raise ValueError(
+                f"size must have one row for each of the {len(self._generators)} "
+                f"samples, got {size}"
+            )
+        numbers = np.empty(size)
+        rows = numbers.reshape(size[0], int(np.prod(size[1:])))
+        for generator, row in zip(self._generators, rows, strict=True):
+            method(generator, out=row)
+        return numbers
+
+
+def _digest(sample, *context):
+    """Hash a sample and what belongs to it to an integer, the same on any machine."""
+    digest = blake2b(repr([str(item) for item in context]).encode(), digest_size=16)
+    digest.update(sample.astype("<f8", copy=False).tobytes())
+    return int.from_bytes(digest.digest(), "little")
