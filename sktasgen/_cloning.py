@@ -38,19 +38,47 @@ def draw_seed(random_state):
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
-def fit_detector(detector, X, y, label_time, random_state):
-    """Fit a clone of a detector, or take the fitted one out of a frozen one.
+def default_detector(detector):
+    """The detector that a parameter means: None is `HTSVAEDetector`.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        If a frozen detector was not fitted.
+        If it is frozen without having been fitted.
     """
+    if detector is None:
+        from .detector import HTSVAEDetector
+
+        return HTSVAEDetector()
     if isinstance(detector, FrozenEstimator):
         check_is_fitted(
             detector.estimator,
             msg="detector is a FrozenEstimator around a %(name)s that is not "
             "fitted: fit it first, or pass it unfrozen to have it fitted here.",
         )
-        return detector.estimator
-    return seeded_clone(detector, random_state).fit(X, y, label_time=label_time)
+    return detector
+
+
+def n_bands(detector):
+    """Bands in the columns of 2-D series, as a detector takes them."""
+    frozen = isinstance(detector, FrozenEstimator)
+    return getattr(detector, "n_bands_" if frozen else "n_bands", 1)
+
+
+def fit_detector(detector, X, y, label_time, random_state):
+    """Fit a clone of a detector, or take the fitted one out of a frozen one.
+
+    Raises
+    ------
+    ValueError
+        If a frozen detector was fitted on other bands than X (n, n_bands, T) has.
+    """
+    if not isinstance(detector, FrozenEstimator):
+        return seeded_clone(detector, random_state).fit(X, y, label_time=label_time)
+    fitted = detector.estimator
+    if fitted.n_bands_ != X.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} bands, but the frozen detector was fitted on "
+            f"{fitted.n_bands_}."
+        )
+    return fitted

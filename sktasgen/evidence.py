@@ -77,7 +77,9 @@ def tolerate_gaps(classifier):
     """The classifier itself if it takes NaN, else behind a median imputer."""
     if get_tags(classifier).input_tags.allow_nan:
         return classifier
-    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), classifier)
+    return make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), classifier
+    )
 
 
 def class_probability(classifier, features, n_classes):

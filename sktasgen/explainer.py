@@ -7,13 +7,12 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    clone,
 )
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from . import gibbs
+from ._cloning import default_detector, draw_seed, fit_detector, n_bands
 from ._sklearn import HasMethods, Interval, fit_context
 from ._validation import check_dates, check_label_time, check_labels, check_series
 from .preprocessing import BandScaler
@@ -143,15 +142,15 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sktasgen import GibbsExplainer, HTSVAEDetector
-    >>> rng = np.random.default_rng(0)
-    >>> X = np.sin(np.arange(24) / 4) + 0.1 * rng.standard_normal((60, 2, 24))
-    >>> explainer = GibbsExplainer(HTSVAEDetector(max_iter=100), random_state=0)
-    >>> explainer = explainer.fit(X)
-    >>> X[0, 1, 10:14] += 3
-    >>> explainer.explain(X[:1]).shape
-    (1, 2, 24)
+    >>> from sktasgen.datasets import make_pixel_series
+    >>> data = make_pixel_series(60, random_state=0)
+    >>> detector = HTSVAEDetector(period=data.period, max_iter=50)
+    >>> explainer = GibbsExplainer(detector, n_iter=5, burn_in=5, random_state=0)
+    >>> explainer = explainer.fit(data.X, data.y, label_time=data.label_time)
+    >>> probability = explainer.explain(data.X, data.y)
+    >>> probability.shape == data.X.shape
+    True
     """
 
     _parameter_constraints: dict = {
@@ -217,19 +216,15 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
-        detector = self._resolve_detector()
-        series = check_series(self, X, reset=True, n_bands=_n_bands(detector))
+        detector = default_detector(self.detector)
+        series = check_series(self, X, reset=True, n_bands=n_bands(detector))
         random_state = check_random_state(self.random_state)
-        self.seed_ = _draw_seed(random_state)
+        self.seed_ = draw_seed(random_state)
         bands = BandScaler().fit(series)
         self.band_mean_, self.band_std_ = bands.mean_, bands.scale_
         self.n_timesteps_ = series.shape[2]
         self._n_features_out = self.n_bands_ * self.n_timesteps_
-        if isinstance(detector, FrozenEstimator):
-            self.detector_ = self._thaw(detector)
-        else:
-            detector = _with_random_state(clone(detector), random_state)
-            self.detector_ = detector.fit(X, y, label_time=label_time)
+        self.detector_ = fit_detector(detector, series, y, label_time, random_state)
         return self
 
     def explain(self, X, y=None, *, label_time=None, dates=None):
@@ -302,30 +297,6 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         return self._explain(series).reshape(len(series), -1)
 
-    def _resolve_detector(self):
-        """The detector to use; a frozen one must be fitted."""
-        if self.detector is None:
-            from .detector import HTSVAEDetector
-
-            return HTSVAEDetector()
-        if isinstance(self.detector, FrozenEstimator):
-            check_is_fitted(
-                self.detector.estimator,
-                msg="detector is a FrozenEstimator around a %(name)s that is not "
-                "fitted: fit it first, or pass it unfrozen to have it fitted here.",
-            )
-        return self.detector
-
-    def _thaw(self, frozen):
-        """The fitted detector inside a frozen one, if it knows the same bands."""
-        detector = frozen.estimator
-        if detector.n_bands_ != self.n_bands_:
-            raise ValueError(
-                f"X has {self.n_bands_} bands, but the frozen detector was fitted "
-                f"on {detector.n_bands_}."
-            )
-        return detector
-
     def _explain(self, series, y=None, label_time=None, dates=None):
         """Mean over the chains, a batch of samples at a time."""
         probability = np.empty(series.shape, dtype=series.dtype)
@@ -382,20 +353,3 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _n_bands(detector):
-    """Bands in the columns of 2-D series, as the detector takes them."""
-    fitted = isinstance(detector, FrozenEstimator)
-    return getattr(detector, "n_bands_" if fitted else "n_bands", 1)
-
-
-def _with_random_state(detector, random_state):
-    """Seed a detector that was left unseeded, so that one seed decides all."""
-    if detector.get_params().get("random_state", 0) is None:
-        detector.set_params(random_state=_draw_seed(random_state))
-    return detector
-
-
-def _draw_seed(random_state):
-    return int(random_state.randint(np.iinfo(np.int32).max))

@@ -71,13 +71,12 @@ class Runner:
         -------
         mean, log_var : ndarrays of shape (n, n_windows, n_latents)
         """
-        mean, log_var = [], []
+        parts = []
         with _inference():
             for rows in self._chunks(len(grid), 1):
-                for parts, part in zip(
-                    (mean, log_var), self.network.encode(*self._windows(grid[rows]))
-                ):
-                    parts.append(self._by_series(part.flatten(1)))
+                posterior = self.network.encode(*self._windows(grid[rows]))
+                parts.append([self._by_series(part.flatten(1)) for part in posterior])
+        mean, log_var = zip(*parts, strict=True)
         return np.concatenate(mean), np.concatenate(log_var)
 
     def embed(self, grid):

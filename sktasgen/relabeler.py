@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from . import windows
-from ._cloning import fit_detector, seeded_clone
+from ._cloning import default_detector, fit_detector, n_bands, seeded_clone
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context, routing_enabled
 from ._validation import (
     check_label_time,
@@ -215,8 +215,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         TypeError
             If `label_time` is not made of integers.
         """
-        detector = self._unfitted_detector()
-        X = check_series(self, X, reset=True, n_bands=_n_bands(detector))
+        detector = default_detector(self.detector)
+        X = check_series(self, X, reset=True, n_bands=n_bands(detector))
         n, _, n_timesteps = X.shape
         y = check_labels(y, n)
         times = check_label_time(label_time, n, n_timesteps)
@@ -242,13 +242,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             _Labelled(X, encode_labels(y, classes, n), times, flags, weights), random
         )
         return self
-
-    def _unfitted_detector(self):
-        if self.detector is not None:
-            return self.detector
-        from .detector import HTSVAEDetector
-
-        return HTSVAEDetector()
 
     def _route(self, fit_params, n):
         """Fit parameters of each classifier, from one value per sample."""
@@ -309,7 +302,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         None where there are too few labels to hold some out.
         """
-        fold = _stratified_folds(data.classes, random)
+        fold = _stratified_folds(data.classes, data.seen.any(axis=1), random)
         if fold is None:
             return None
         best = None
@@ -317,9 +310,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             evidence = np.empty((*data.X[:, 0].shape, len(self.classes_)))
             for k in range(_N_FOLDS):
                 held_out = fold == k
-                fitted = self._train(
-                    data, calendar, templates, span, ~held_out, random
-                )
+                fitted = self._train(data, calendar, templates, span, ~held_out, random)
                 evidence[held_out] = self._evidence(data.X[held_out], calendar, fitted)
             costs = _SWITCH_COSTS
             if self.switch_cost != "auto":
@@ -374,16 +365,16 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if span == "series":
             return np.ones((n, len(starts)), bool), np.ones((n, n_timesteps), bool)
         label_cell = calendar.cell[data.times][:, np.newaxis]
-        nearest = np.abs(
-            starts + length // 2 - np.clip(label_cell, length // 2, None)
-        )
+        nearest = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
         of_windows = nearest == nearest.min(axis=1, keepdims=True)
-        of_dates = np.arange(n_timesteps) == data.times[:, np.newaxis]
+        # A label under a cloud still holds at the nearest date that was observed.
+        away = np.abs(calendar.cell - label_cell)
+        seen_away = np.where(data.seen, away, np.iinfo(away.dtype).max)
+        of_dates = seen_away == seen_away.min(axis=1, keepdims=True)
         if span == "season":
             stable = self.stable_mask_[:, np.newaxis]
             of_windows |= (nearest <= length // 4) | stable
-            near = np.abs(calendar.cell - label_cell) <= length // 2
-            of_dates |= near | (stable & ~data.flags)
+            of_dates |= (away <= length // 2) | (stable & ~data.flags)
         return of_windows, of_dates
 
     def _cells(self, calendar):
@@ -550,8 +541,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return rows.features, self.classes_[label]
 
     def _free_evidence(self, X, dates):
+        """Evidence that holds no label."""
         check_is_fitted(self)
-        X = check_series(self, X, reset=False)
+        return self._fitted_evidence(check_series(self, X, reset=False), dates)
+
+    def _fitted_evidence(self, X, dates):
         calendar = self.detector_._calendar(X.shape[2], dates)
         return self._evidence(X, calendar, (self.classifier_, self.date_classifier_))
 
@@ -569,8 +563,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 )
             times = check_label_time(self.label_time_, n, n_timesteps)
         classes = encode_labels(check_labels(y, n), self.classes_, n)
-        evidence = self._free_evidence(X, dates)
-        return hold(evidence, classes, times)
+        return hold(self._fitted_evidence(X, dates), classes, times)
 
     def _evidence(self, X, calendar, classifiers):
         """Joint log-evidence of windows and dates, (n, n_timesteps, n_classes)."""
@@ -636,6 +629,8 @@ class _Labelled:
     Attributes
     ----------
     X : ndarray of shape (n_samples, n_bands, n_timesteps)
+    seen : ndarray of shape (n_samples, n_timesteps) of bool
+        Observed dates.
     classes : ndarray of shape (n_samples,) of int
     times : ndarray of shape (n_samples,) of int, or None
     flags : ndarray of shape (n_samples, n_timesteps) of bool
@@ -645,6 +640,7 @@ class _Labelled:
 
     def __init__(self, X, classes, times, flags, fit_params):
         self.X = X
+        self.seen = ~np.isnan(X).all(axis=1)
         self.classes = classes
         self.times = times
         self.flags = flags
@@ -661,11 +657,6 @@ class _Labelled:
         return np.log(np.maximum(found, np.finfo(float).tiny)).mean(axis=1)
 
 
-def _n_bands(detector):
-    """Bands in the columns of 2-D series, as the detector takes them."""
-    return getattr(detector, "n_bands", 1)
-
-
 def _log(probability):
     """Log-probability that no zero turns into certainty."""
     n_classes = probability.shape[-1]
@@ -679,18 +670,18 @@ def _repeat(value, sample, n):
     return value
 
 
-def _stratified_folds(classes, random):
-    """Fold of each sample, each class spread evenly over the folds.
+def _stratified_folds(classes, usable, random):
+    """Fold of each sample, the usable ones of each class spread evenly.
 
-    None unless two classes have two samples: some fold would then be left with
-    one class to train on.
+    None unless two classes have two usable samples: some fold would then be left
+    with one class to train on.
     """
-    if (np.bincount(classes) >= 2).sum() < 2:
+    if (np.bincount(classes[usable]) >= 2).sum() < 2:
         return None
     order = random.permutation(len(classes))
-    fold = np.empty(len(classes), dtype=np.intp)
+    fold = np.zeros(len(classes), dtype=np.intp)
     for k in np.unique(classes):
-        members = order[classes[order] == k]
+        members = order[(classes[order] == k) & usable[order]]
         fold[members] = np.arange(len(members)) % _N_FOLDS
     return fold
 

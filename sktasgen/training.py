@@ -118,7 +118,9 @@ class VAENet(NeuralNet):
         return training_loss(y_pred, beta=beta, free_nats=self.free_nats)
 
 
-def train(dataset, *, module, batch_size, n_steps, learning_rate, free_nats, device, seed):
+def train(
+    dataset, *, module, batch_size, n_steps, learning_rate, free_nats, device, seed
+):
     """Train a network.
 
     Parameters

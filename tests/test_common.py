@@ -56,7 +56,8 @@ def outputs(estimator, X, y, label_time=None):
     for method in ("transform", "score_samples", "predict", "predict_proba"):
         if hasattr(estimator, method):
             found[method] = getattr(estimator, method)(X)
-    for method in ("score_timesteps", "predict_timesteps", "explain", "relabel"):
+    held = () if label_time is None else ("relabel",)  # it needs a date to hold
+    for method in ("score_timesteps", "predict_timesteps", "explain", *held):
         if hasattr(estimator, method):
             call = getattr(estimator, method)
             found[method] = call(X, y, label_time=label_time)

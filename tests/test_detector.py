@@ -50,7 +50,9 @@ def test_novel_series_score_higher_with_any_reference(series):
     detector = quick(reference="any", max_iter=300).fit(stable)
     strange = stable.copy()
     strange[:, :, 15:25] += 4 * np.nanstd(stable, axis=(0, 2))[:, None]
-    assert (detector.score_samples(strange) < detector.score_samples(stable)).mean() > 0.9
+    assert (
+        detector.score_samples(strange) < detector.score_samples(stable)
+    ).mean() > 0.9
     assert detector.predict_timesteps(strange)[:, 17:23].mean() > 0.5
 
 
@@ -334,9 +336,7 @@ def test_default_reference_follows_from_what_fit_is_given(series):
 def test_bad_arguments_of_fit_are_named(series, change, error, message):
     arguments = dict(X=series.X, y=series.y, label_time=series.label_time) | change
     with pytest.raises(error, match=message):
-        quick().fit(
-            arguments["X"], arguments["y"], label_time=arguments["label_time"]
-        )
+        quick().fit(arguments["X"], arguments["y"], label_time=arguments["label_time"])
 
 
 @pytest.mark.parametrize(

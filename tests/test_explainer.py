@@ -1,0 +1,501 @@
+"""GibbsExplainer against exact posteriors of linear-Gaussian detectors.
+
+The detectors here are stand-ins whose posterior is known in closed form. They offer
+what an explainer may ask of a detector and no more.
+"""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal, norm
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import average_precision_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sktasgen import BandScaler, GibbsExplainer
+from sktasgen._validation import check_series
+from tests import reference
+
+
+class BandDetector(BaseEstimator):
+    """No latents: every cell of a band is N(mean of the band, its variance)."""
+
+    def __init__(self, n_bands=1, random_state=None):
+        self.n_bands = n_bands
+        self.random_state = random_state
+
+    def fit(self, X, y=None, *, label_time=None):
+        series = check_series(self, X, reset=True)
+        self.mean_ = np.nanmean(series, axis=(0, 2))[:, None]
+        self.std_ = np.nanstd(series, axis=(0, 2))[:, None]
+        self.fitted_with_ = y, label_time
+        return self
+
+    def _posterior_draw(self, X, missing, y, label_time, rng):
+        self.asked_with_ = y, label_time
+        return self.mean_ + np.zeros(X.shape), self.std_ + np.zeros(X.shape)
+
+
+class LinearGaussianDetector(BaseEstimator):
+    """Probabilistic PCA: x = mean + W z + noise, z and noise normal."""
+
+    def __init__(self, n_latents=2, n_bands=1):
+        self.n_latents = n_latents
+        self.n_bands = n_bands
+
+    def fit(self, X, y=None, *, label_time=None):
+        series = check_series(self, X, reset=True)
+        flat = series.reshape(len(series), -1)
+        values, vectors = np.linalg.eigh(np.cov(flat.T))
+        noise = values[: -self.n_latents].mean()
+        return self.set_model(
+            flat.mean(axis=0),
+            vectors[:, -self.n_latents :] * np.sqrt(values[-self.n_latents :] - noise),
+            np.sqrt(noise),
+            self.n_bands_,
+        )
+
+    def set_model(self, mean, weights, noise, n_bands):
+        self.mean_, self.weights_, self.noise_ = mean, weights, noise
+        self.n_bands_ = n_bands
+        return self
+
+    def posterior(self, X, missing):
+        """Mean and covariance of the latents of each sample."""
+        flat = X.reshape(len(X), -1)
+        seen = ~(missing.reshape(flat.shape) | np.isnan(flat))
+        residual = np.where(seen, flat - self.mean_, 0)[:, :, None]
+        W = self.weights_ / self.noise_
+        seen_W = np.where(seen[:, :, None], W, 0)
+        covariance = np.linalg.inv(np.eye(W.shape[1]) + W.T @ seen_W)
+        return covariance @ (W.T @ residual) / self.noise_, covariance
+
+    def _posterior_draw(self, X, missing, y, label_time, rng):
+        mean, covariance = self.posterior(X, missing)
+        noise = rng.standard_normal((len(X), self.weights_.shape[1]))
+        z = mean + np.linalg.cholesky(covariance) @ noise[:, :, None]
+        decoded = self.mean_ + (self.weights_ @ z)[:, :, 0]
+        return decoded.reshape(X.shape), np.full(X.shape, self.noise_)
+
+
+def tiny_problem():
+    """A linear-Gaussian model of 2 bands x 5 dates and one odd series with gaps."""
+    rng = np.random.default_rng(1)
+    detector = LinearGaussianDetector().set_model(
+        mean=rng.normal(size=10),
+        weights=rng.normal(size=(10, 2)),
+        noise=1.0,
+        n_bands=2,
+    )
+    x = detector.mean_ + detector.weights_ @ rng.normal(size=2) + rng.normal(size=10)
+    x = x.reshape(2, 5)
+    x[0, 1:3] += 3
+    x[1, 4] -= 3
+    x[0, 3] = x[1, 0] = np.nan
+    return detector, x
+
+
+def exact_probabilities(detector, x, explainer):
+    """Cell probabilities by enumerating every state, latents integrated out."""
+    observed = ~np.isnan(x)
+    covariance = detector.weights_ @ detector.weights_.T
+    covariance += detector.noise_**2 * np.eye(len(covariance))
+    slab = norm.logpdf(
+        x,
+        explainer.band_mean_[:, None],
+        explainer.slab_scale * explainer.band_std_[:, None],
+    )
+
+    def log_joint(state):
+        clean = np.flatnonzero(observed & ~state)
+        total = slab[state].sum() + reference.ising_log_prior(
+            state, observed, explainer.prior_logit, explainer.coupling
+        )
+        if len(clean):
+            total += multivariate_normal.logpdf(
+                x.ravel()[clean],
+                detector.mean_[clean],
+                covariance[np.ix_(clean, clean)],
+            )
+        return total
+
+    return reference.cell_probabilities(observed, log_joint)
+
+
+def repeated(x, n):
+    """n copies of a series that differ enough to have streams of their own."""
+    return x + 1e-9 * np.arange(n)[:, None, None]
+
+
+def test_probabilities_match_the_exact_posterior_when_latents_are_redrawn():
+    """Explanations would be wrong even where the detector is perfect.
+
+    The exact answers under a wrong coupling, prior and slab lie far outside the
+    Monte-Carlo error, so a slip in any of them fails the test.
+    """
+    detector, x = tiny_problem()
+    fit_data = np.random.default_rng(0).normal([[[0.3], [-0.5]]], 1.4, (200, 2, 5))
+    explainer = GibbsExplainer(
+        FrozenEstimator(detector),
+        n_iter=30,
+        burn_in=60,
+        n_chains=1,
+        prior_logit=-1.5,
+        coupling=0.6,
+        slab_scale=2.0,
+        random_state=0,
+    ).fit(fit_data)
+    observed = ~np.isnan(x)
+    estimates = explainer.explain(repeated(x, 3000))
+    assert np.isnan(estimates[:, ~observed]).all()
+    estimate = estimates.mean(axis=0)[observed]
+    error = estimates.std(axis=0)[observed] / np.sqrt(len(estimates))
+    assert error.max() < 0.01
+
+    exact = exact_probabilities(detector, x, explainer)[observed]
+    assert exact.min() < 0.2 and exact.max() > 0.8  # a problem with both answers
+    np.testing.assert_array_less(np.abs(estimate - exact), 4.5 * error)
+    for wrong in (
+        {"coupling": 0.4},
+        {"coupling": -0.6},
+        {"prior_logit": -1.0},
+        {"slab_scale": 3.0},
+    ):
+        mutant = clone(explainer).set_params(**wrong)
+        mutant.band_mean_, mutant.band_std_ = explainer.band_mean_, explainer.band_std_
+        off = np.abs(estimate - exact_probabilities(detector, x, mutant)[observed])
+        assert (off / error).max() > 9, wrong
+
+
+def test_probabilities_match_the_exact_posterior_of_a_detector_without_latents():
+    """The marginals of the Ising chain itself would be off."""
+    rng = np.random.default_rng(1)
+    fit_data = rng.normal(1.0, 0.5, (100, 2, 5))
+    x = rng.normal(1.0, 0.8, (2, 5))
+    x[1, 2] = np.nan
+    explainer = GibbsExplainer(
+        BandDetector(), n_chains=1, prior_logit=-1, slab_scale=3, random_state=0
+    ).fit(fit_data)
+    detector = LinearGaussianDetector().set_model(
+        np.repeat(explainer.detector_.mean_, 5), np.zeros((10, 1)), 1.0, 2
+    )
+    # The enumeration knows one noise level: bring both bands to it.
+    assert abs(np.ptp(explainer.detector_.std_)) < 0.05
+    explainer.detector_.std_[:] = detector.noise_ = 0.5
+    exact = exact_probabilities(detector, x, explainer)
+    estimates = explainer.explain(repeated(x, 2000))
+    seen = ~np.isnan(x)
+    error = estimates.std(axis=0)[seen] / np.sqrt(len(estimates))
+    off = np.abs(estimates.mean(axis=0) - exact)[seen]
+    np.testing.assert_array_less(off, 4.5 * error)
+
+
+def seasonal_series(n_samples, rng, n_bands=4, n_timesteps=24):
+    """Seasons of random strength and phase, bands that follow them, little noise."""
+    t = 2 * np.pi * np.arange(n_timesteps) / 12
+    a, b = rng.normal(1, 0.4, (2, n_samples, 1, 1))
+    gain = np.linspace(0.5, 2, n_bands)[:, None]
+    season = gain * (a * np.sin(t) + b * np.cos(t))
+    return season + 0.2 * rng.normal(size=(n_samples, n_bands, n_timesteps))
+
+
+def test_injected_anomalies_are_found_better_than_by_standardised_residuals():
+    """A plain |x - mu| / sigma would do, and the sampler would be for nothing."""
+    rng = np.random.default_rng(0)
+    explainer = GibbsExplainer(LinearGaussianDetector(n_latents=4), random_state=0)
+    explainer.fit(seasonal_series(300, rng, n_timesteps=12))
+    X = seasonal_series(100, rng, n_timesteps=12)
+    truth = np.zeros(X.shape, dtype=bool)
+    for i in range(100):
+        start = rng.integers(0, 12 - 4)
+        truth[i, rng.permutation(4)[:2], start : start + 4] = True
+    X[truth] += 0.8
+    X[rng.random(X.shape) < 0.2] = np.nan
+    seen = ~np.isnan(X)
+    probability = explainer.explain(X)
+    detector = explainer.detector_
+    z, _ = detector.posterior(X, ~seen)
+    fitted = (detector.mean_ + (detector.weights_ @ z)[:, :, 0]).reshape(X.shape)
+    residual = np.abs(X - fitted) / detector.noise_
+    ours = average_precision_score(truth[seen], probability[seen])
+    theirs = average_precision_score(truth[seen], residual[seen])
+    assert ours > theirs + 0.05 and ours > 0.9
+
+
+@pytest.fixture(scope="module")
+def X():
+    X = seasonal_series(20, np.random.default_rng(5))
+    X[3, 2, 4:9] = np.nan
+    X[7] = np.nan
+    X[11, 1] += 2
+    X.flags.writeable = False
+    return X
+
+
+def small(**params):
+    """An explainer that is quick to run."""
+    params = {"n_iter": 4, "burn_in": 2, "random_state": 0} | params
+    return GibbsExplainer(LinearGaussianDetector(), **params)
+
+
+@pytest.fixture(scope="module")
+def explainer(X):
+    return small().fit(X[[0, 1, 2, 4, 5, 6, 8, 9, 10, 12]])
+
+
+def test_nan_only_and_exactly_where_not_observed(explainer, X):
+    """A clouded date would pass for normal, or an observed one go unexplained."""
+    before = X.copy()
+    probability = explainer.explain(X)
+    assert probability.shape == X.shape
+    np.testing.assert_array_equal(np.isnan(probability), np.isnan(X))
+    assert np.isnan(probability[7]).all()
+    assert np.nanmin(probability) >= 0 and np.nanmax(probability) <= 1
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 512])
+def test_answers_do_not_depend_on_the_other_samples(explainer, X, batch_size):
+    """A pixel's explanation would depend on the tile it was read with."""
+    expected = explainer.explain(X)
+    other = clone(explainer).set_params(batch_size=batch_size)
+    other.__dict__.update(
+        {k: v for k, v in vars(explainer).items() if k.endswith("_") or k[0] == "_"}
+    )
+    order = np.random.default_rng(0).permutation(len(X))
+    np.testing.assert_array_equal(other.explain(X[order]), expected[order])
+    np.testing.assert_array_equal(other.explain(X[5:8]), expected[5:8])
+
+
+def test_same_seed_same_bits(X):
+    """Published explanations could not be repeated."""
+    stable = X[[0, 1, 2, 4, 5, 6]]
+    first, again, other = (
+        small(random_state=seed).fit(stable).explain(X) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other, equal_nan=True)
+    explainer = small(random_state=None).fit(stable)
+    np.testing.assert_array_equal(explainer.explain(X), explainer.explain(X))
+
+
+def test_global_random_state_is_left_alone(X):
+    """The user's own draws would change."""
+    np.random.seed(0)  # noqa: NPY002
+    expected = np.random.get_state()[1].copy()  # noqa: NPY002
+    small().fit(X[8:]).explain(X)
+    np.testing.assert_array_equal(np.random.get_state()[1], expected)  # noqa: NPY002
+
+
+def test_one_seed_reaches_an_unseeded_detector_only(X):
+    """random_state=0 would not repeat a fit with a random detector in it."""
+    seeds = [
+        GibbsExplainer(BandDetector(random_state=given), random_state=0)
+        .fit(X)
+        .detector_.random_state
+        for given in (None, None, 42)
+    ]
+    assert seeds[0] == seeds[1] is not None and seeds[2] == 42
+
+
+def test_chains_and_sweeps_average_out(X):
+    """More sweeps or chains would buy no precision."""
+    fitted = X[[0, 1, 2, 4, 5, 6]]
+    probability = [
+        small(n_iter=n_iter, n_chains=n_chains, random_state=seed)
+        .fit(fitted)
+        .explain(X[8:])
+        for n_iter, n_chains in ((2, 1), (2, 16), (32, 1))
+        for seed in (0, 1)
+    ]
+    spread = [
+        np.abs(a - b).mean()
+        for a, b in zip(probability[::2], probability[1::2], strict=True)
+    ]
+    assert spread[1] < 0.5 * spread[0] and spread[2] < 0.5 * spread[0]
+
+
+def test_flat_series_give_the_same_answers(X):
+    """2-D users would be given another method."""
+    flat = X.reshape(len(X), -1)
+    deep = GibbsExplainer(BandDetector(), random_state=0).fit(X)
+    wide = GibbsExplainer(BandDetector(n_bands=4), random_state=0).fit(flat)
+    np.testing.assert_array_equal(wide.explain(flat), deep.explain(X))
+    assert wide.explain(flat).shape == X.shape
+    frozen = GibbsExplainer(FrozenEstimator(deep.detector_)).fit(flat)
+    assert frozen.n_bands_ == 4 and frozen.n_features_in_ == 96
+
+
+def test_transform_is_explain_laid_flat(explainer, X):
+    """Features would not be the documented ones."""
+    features = explainer.transform(X)
+    np.testing.assert_array_equal(features, explainer.explain(X).reshape(len(X), -1))
+    names = explainer.get_feature_names_out()
+    assert len(names) == 96 and names[-1] == "gibbsexplainer95"
+
+
+def test_another_number_of_dates_is_explained_but_not_transformed(X):
+    """Features of another width would reach the next step of a pipeline."""
+    explainer = GibbsExplainer(BandDetector(), random_state=0).fit(X)
+    assert explainer.explain(X[:, :, :10]).shape == (20, 4, 10)
+    with pytest.raises(ValueError, match="X has 10 timesteps.*24 timesteps"):
+        explainer.transform(X[:, :, :10])
+
+
+def test_float32_stays_float32(explainer, X):
+    """Rasters would double in size on the way."""
+    single, double = explainer.explain(X.astype(np.float32)), explainer.explain(X)
+    assert single.dtype == np.float32 and double.dtype == np.float64
+    np.testing.assert_allclose(single, double, atol=0.15)
+
+
+def test_the_slab_is_the_spread_of_each_band_in_fit(X):
+    """Anomalous values would be sought where the band never goes."""
+    shifted = X + np.array([0.0, 3.0, -2.0, 0.0])[:, None]
+    shifted[:, 3] = 0.1
+    explainer = GibbsExplainer(BandDetector()).fit(shifted)
+    mean, std = np.nanmean(shifted, axis=(0, 2)), np.nanstd(shifted, axis=(0, 2))
+    np.testing.assert_allclose(explainer.band_mean_, mean)
+    np.testing.assert_allclose(explainer.band_std_, [*std[:3], 1.0])
+
+
+def test_a_band_never_seen_in_fit_is_not_judged(X):
+    """A band without a known spread would get made-up probabilities."""
+    unseen = X.copy()
+    unseen[:, 2] = np.nan
+    with pytest.warns(RuntimeWarning):  # of the stand-in
+        explainer = GibbsExplainer(BandDetector(), random_state=0).fit(unseen)
+    probability = explainer.explain(X)
+    assert np.isnan(probability[:, 2]).all()
+    assert not np.isnan(probability[0, [0, 1, 3]]).any()
+
+
+def test_labels_reach_the_detector_and_the_streams(X):
+    """Explanations given a class would ignore it."""
+    y, label_time = np.repeat(["crop", "forest"], 10), np.arange(20)
+    explainer = small().set_params(detector=BandDetector(), batch_size=8)
+    explainer.fit(X, y, label_time=3)
+    fitted_y, fitted_time = explainer.detector_.fitted_with_
+    assert fitted_y is y and fitted_time == 3
+    with_labels = explainer.explain(X, y, label_time=label_time)
+    asked_y, asked_time = explainer.detector_.asked_with_
+    np.testing.assert_array_equal(asked_y, y[16:])
+    np.testing.assert_array_equal(asked_time, label_time[16:])
+    explainer.explain(X)
+    assert explainer.detector_.asked_with_ == (None, None)
+    assert not np.array_equal(with_labels, explainer.explain(X), equal_nan=True)
+
+
+def test_dates_reach_a_detector_with_a_calendar(X):
+    """Series with other dates would be explained by the wrong season."""
+
+    class Calendar(BandDetector):
+        def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
+            self.dates_ = dates
+            return super()._posterior_draw(X, missing, y, label_time, rng)
+
+    explainer = small().set_params(detector=Calendar()).fit(X)
+    explainer.explain(X, dates=np.arange(738000, 738024))
+    assert explainer.detector_.dates_[0] == np.datetime64("2021-07-29")
+    with pytest.raises(ValueError, match="24 timesteps"):
+        explainer.explain(X, dates=[738000])
+
+
+def test_a_fitted_detector_is_used_as_it_is(X):
+    """A detector trained for hours would be trained again, or on other data."""
+    detector = LinearGaussianDetector().fit(X[8:])
+    weights = detector.weights_.copy()
+    explainer = clone(GibbsExplainer(FrozenEstimator(detector))).fit(X[4:])
+    assert explainer.detector_ is detector
+    np.testing.assert_array_equal(detector.weights_, weights)
+    assert np.isfinite(explainer.explain(X[:3])).all()
+    unfrozen = GibbsExplainer(detector).fit(X[10:])
+    assert unfrozen.detector_ is not detector
+    np.testing.assert_array_equal(detector.weights_, weights)
+
+
+def test_label_time_can_be_routed(X):
+    """Pipelines could not pass on when labels hold."""
+    with config_context(enable_metadata_routing=True):
+        explainer = GibbsExplainer(BandDetector()).set_fit_request(label_time=True)
+        pipeline = make_pipeline(BandScaler(), explainer)
+        pipeline.fit(X, np.zeros(20, dtype=int), label_time=np.arange(20))
+    np.testing.assert_array_equal(explainer.detector_.fitted_with_[1], np.arange(20))
+
+
+def test_an_unfitted_frozen_detector_is_refused(X):
+    frozen = FrozenEstimator(LinearGaussianDetector())
+    with pytest.raises(NotFittedError, match="LinearGaussianDetector that is not fit"):
+        GibbsExplainer(frozen).fit(X)
+
+
+def test_a_frozen_detector_of_other_bands_is_refused(X):
+    frozen = FrozenEstimator(BandDetector().fit(X[:, :2]))
+    with pytest.raises(ValueError, match="X has 4 bands.*fitted on 2"):
+        GibbsExplainer(frozen).fit(X)
+
+
+@pytest.mark.parametrize("method", ["explain", "transform"])
+def test_bad_series_are_refused(explainer, X, method):
+    """Another product's bands would be explained as if they were these."""
+    run = getattr(explainer, method)
+    with pytest.raises(ValueError, match="3 features.*4 features"):
+        run(X[:, :3])
+    with pytest.raises(ValueError, match="2 dimensions.*fitted on X with 3"):
+        run(X.reshape(len(X), -1)[:, :4])
+    with pytest.raises(ValueError, match="infinity"):
+        run(np.where(np.isnan(X), np.inf, X))
+    with pytest.raises(NotFittedError):
+        getattr(GibbsExplainer(BandDetector()), method)(X)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"y": [0, 1]}, ValueError, "2 labels.*20 samples"),
+        ({"label_time": 24}, ValueError, "label_time.*24.*0 to 23"),
+        ({"label_time": [1, 2]}, ValueError, r"label_time has shape \(2,\)"),
+        ({"label_time": 1.5}, TypeError, "label_time must be an int"),
+        ({"dates": ["a"] * 24}, TypeError, "dates must be"),
+    ],
+)
+def test_bad_arguments_of_explain_are_named(explainer, X, arguments, error, message):
+    with pytest.raises(error, match=message):
+        explainer.explain(X, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("detector", BandScaler()),
+        ("n_iter", 0),
+        ("burn_in", -1),
+        ("n_chains", 0),
+        ("prior_logit", np.nan),
+        ("coupling", -0.1),
+        ("slab_scale", 0.0),
+        ("batch_size", 0),
+    ],
+)
+def test_bad_parameters_are_refused_before_training(X, name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter"):
+        small().set_params(**{name: value}).fit(X)
+
+
+def test_a_failed_fit_leaves_the_explainer_unfitted(X):
+    """explain would run on half a fit."""
+
+    class Failing(BandDetector):
+        def fit(self, X, y=None, *, label_time=None):
+            raise ValueError("no")
+
+    explainer = GibbsExplainer(Failing())
+    with pytest.raises(ValueError, match="no"):
+        explainer.fit(X)
+    with pytest.raises(NotFittedError):
+        explainer.explain(X)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(explainer)
