@@ -174,8 +174,7 @@ def check_dates(dates, n_timesteps):
         days = (days.astype(np.int64) - _EPOCH_ORDINAL).astype("datetime64[D]")
     else:
         raise TypeError(
-            "dates must be datetime64 or integer ordinal days, got dtype "
-            f"{days.dtype}."
+            f"dates must be datetime64 or integer ordinal days, got dtype {days.dtype}."
         )
     if days.shape != (n_timesteps,):
         raise ValueError(

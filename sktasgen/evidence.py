@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from . import windows
@@ -73,13 +73,28 @@ def window_rows(X, calendar, cells, wanted):
     return Rows(cut[sample, window].reshape(len(sample), -1), sample), window
 
 
-def tolerate_gaps(classifier):
-    """The classifier itself if it takes NaN, else behind a median imputer."""
+def fit_classifier(classifier, features, classes, fit_params):
+    """Fit a classifier, behind a median imputer if it takes no NaN.
+
+    Parameters
+    ----------
+    classifier : estimator
+        Fitted in place.
+    features : ndarray of shape (n_rows, n_features)
+    classes : ndarray of shape (n_rows,) of int
+    fit_params : dict
+        Passed to the classifier's ``fit``.
+
+    Returns
+    -------
+    estimator
+        The classifier, or a fitted pipeline of imputer and classifier.
+    """
     if get_tags(classifier).input_tags.allow_nan:
-        return classifier
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), classifier
-    )
+        return classifier.fit(features, classes, **fit_params)
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    classifier.fit(imputer.fit_transform(features), classes, **fit_params)
+    return Pipeline([("fill", imputer), ("classify", classifier)])
 
 
 def class_probability(classifier, features, n_classes):

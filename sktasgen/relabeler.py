@@ -25,7 +25,7 @@ from ._validation import (
     encode_labels,
 )
 from .decoding import forward_backward, hold, viterbi
-from .evidence import class_probability, date_rows, tolerate_gaps, window_rows
+from .evidence import class_probability, date_rows, fit_classifier, window_rows
 from .scores import longest_run
 
 # Switch costs to choose from, in nats: from none to one that no less than half a
@@ -231,7 +231,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "classifier='drop' and date_classifier='drop' leave nothing to "
                 "classify with; keep one of them."
             )
-        weights = self._route(fit_params, n)
+        weights = self._route(fit_params)
         random = check_random_state(self.random_state)
         self.classes_ = classes
         self.label_time_ = common_label_time(times, n_timesteps)
@@ -243,15 +243,17 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         )
         return self
 
-    def _route(self, fit_params, n):
+    def _route(self, fit_params):
         """Fit parameters of each classifier, from one value per sample."""
-        if routing_enabled():
-            routed = process_routing(self, "fit", **fit_params)
-            return {
-                name: dict(routed[name].fit) if name in routed else {}
-                for name in ("classifier", "date_classifier")
-            }
-        return dict.fromkeys(("classifier", "date_classifier"), fit_params)
+        names = ("classifier", "date_classifier")
+        if not routing_enabled():
+            return dict.fromkeys(names, fit_params)
+        routed = process_routing(self, "fit", **fit_params)
+        requested = {name: routed.get(name) for name in names}
+        return {
+            name: {} if request is None else request.fit
+            for name, request in requested.items()
+        }
 
     def _find_stable(self, X, flags):
         """Samples that nowhere differ from their label for long."""
@@ -293,7 +295,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if date_classifier is None:
             date_classifier = forest
         return [
-            None if template == "drop" else tolerate_gaps(template)
+            None if template == "drop" else template
             for template in (classifier, date_classifier)
         ]
 
@@ -344,12 +346,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return classifier, date_classifier
 
     def _fit_one(self, name, template, rows, data, random):
-        fitted = seeded_clone(template, random)
+        classifier = seeded_clone(template, random)
         params = {
             key: _repeat(value, rows.sample, len(data.X))
             for key, value in data.fit_params[name].items()
         }
-        return fitted.fit(rows.features, data.classes[rows.sample], **params)
+        classes = data.classes[rows.sample]
+        return fit_classifier(classifier, rows.features, classes, params)
 
     def _trusted(self, data, calendar, span):
         """Windows and dates at which each sample's label is taken to hold.

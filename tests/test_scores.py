@@ -14,9 +14,8 @@ def test_contrast_is_minus_log_of_bayes_rule():
     density = np.stack([stats.norm.pdf(x, k, 1) for k in range(3)], axis=1)
     joint = np.log(prior)[:, None] + np.log(density)
     y = np.array([0, 2, 1, 1])
-    given = (prior[:, None] * density) / (prior[:, None] * density).sum(
-        1, keepdims=True
-    )
+    joint_density = prior[:, None] * density
+    given = joint_density / joint_density.sum(axis=1, keepdims=True)
     expected = -np.log([given[i, k] for i, k in enumerate(y)])
     np.testing.assert_allclose(scores.contrast(joint, y), expected)
     total = -np.log(joint_density.sum(axis=1))

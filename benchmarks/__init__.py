@@ -1,0 +1,1 @@
+"""Comparisons that anyone can repeat: one module each, run with ``python -m``."""

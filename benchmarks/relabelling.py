@@ -1,0 +1,144 @@
+"""Accuracy of dated labels on real series, as Markdown tables.
+
+Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data::
+
+    python -m benchmarks.relabelling            # everything
+    python -m benchmarks.relabelling lakes      # one part: cerrado or lakes
+
+``cerrado``: four-year MODIS series of two classes, half of which switch class once.
+Every sample-year recurs in several series, so a classifier that is trained on other
+years of stable series has seen some of the years it is asked about: figures of
+recipes that do so flatter.
+
+``lakes``: a year of Sentinel months, nine noisy classes, one label per sample at one
+step. In-sample, every sample is relabelled with its own label known; grouped, the
+estimators are trained on other locations, in five folds. A plain forest is trained
+on the labelled step of all samples and applied to every step; its row "held" keeps
+each sample's own label where it is known, as the relabeller does.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GroupKFold
+
+from sktasgen import HTSVAEDetector, StableSampleRelabeler
+from sktasgen.datasets import fetch_dynamic_world_lakes
+from sktasgen.metrics import break_within, dated_label_report, nearest_break
+
+LABEL_STEP = 5
+
+
+def cerrado(name, seeds=range(3)):
+    """Accuracy of the defaults beside the static label."""
+    path = Path(os.environ["SKTASGEN_DATA_HOME"]) / f"cerrado_{name}.npz"
+    with np.load(path) as data:
+        X, y, Y = data["X"], data["y"], data["Y"]
+        times, break_at = data["label_time"], data["break_at"]
+    times = np.broadcast_to(times, len(y))
+    rows = [_cerrado_row("static label", y[:, None].repeat(Y.shape[1], 1), Y, y, None)]
+    for seed in seeds:
+        relabeler = StableSampleRelabeler(HTSVAEDetector(period=23), random_state=seed)
+        relabeler.fit(X, y, label_time=times)
+        labels = relabeler.relabel(X, y, label_time=times)
+        found = nearest_break(labels, times)
+        rows.append(
+            _cerrado_row(f"sktasgen, seed {seed}", labels, Y, y, (break_at, found))
+        )
+    print(f"\n### cerrado_{name}\n")
+    print("| labels | accuracy | on changed dates | breaks within 3 dates |")
+    print("|---|---|---|---|")
+    print("\n".join(rows), flush=True)
+
+
+def _cerrado_row(title, labels, Y, y, breaks):
+    report = dated_label_report(Y, labels, y)
+    within = 0.0 if breaks is None else break_within(*breaks, 3)
+    return (
+        f"| {title} | {report.accuracy:.4f} | {report.changed_date_accuracy:.4f} "
+        f"| {within:.2f} |"
+    )
+
+
+def lakes(seeds=range(5)):
+    """Accuracy over all months from the label of one, paired with a forest."""
+    data = fetch_dynamic_world_lakes()
+    y = data.Y[:, LABEL_STEP]
+    everyone = np.arange(len(y))
+    in_sample = [(everyone, everyone)]
+    print(f"\n### lakes, labels of step {LABEL_STEP}\n")
+    print("| protocol | labels | accuracy over seeds | on changed months | - forest |")
+    print("|---|---|---|---|---|")
+    static = y[:, None].repeat(data.Y.shape[1], axis=1)
+    _print_lakes("any", "static label", [dated_label_report(data.Y, static, y)], None)
+    for protocol in ("in-sample", "grouped"):
+        found = {"forest": [], "forest, held": [], "sktasgen": []}
+        for seed in seeds:
+            folds = in_sample
+            if protocol == "grouped":
+                splitter = GroupKFold(5, shuffle=True, random_state=seed)
+                folds = splitter.split(data.X, y, data.groups)
+            labels = {name: np.empty_like(data.Y) for name in found}
+            for train, test in folds:
+                labels["forest"][test] = _forest(data.X, y, train, test, seed)
+                relabeler = StableSampleRelabeler(
+                    HTSVAEDetector(period=12), random_state=seed
+                )
+                relabeler.fit(data.X[train], y[train], label_time=LABEL_STEP)
+                labels["sktasgen"][test] = _relabel(relabeler, data.X[test], y[test])
+            labels["forest, held"] = labels["forest"].copy()
+            labels["forest, held"][:, LABEL_STEP] = y
+            for name, value in labels.items():
+                found[name].append(dated_label_report(data.Y, value, y))
+        for name, reports in found.items():
+            reference = None if name == "forest" else found["forest"]
+            _print_lakes(protocol, name, reports, reference)
+
+
+def _forest(X, y, train, test, seed):
+    """A forest of one month's bands, applied to every month."""
+    forest = RandomForestClassifier(random_state=seed)
+    forest.fit(X[train, :, LABEL_STEP], y[train])
+    months = np.moveaxis(X[test], 2, 1)
+    return forest.predict(months.reshape(-1, X.shape[1])).reshape(months.shape[:2])
+
+
+def _relabel(relabeler, X, y):
+    """Held labels; a label of a class that no other location has is not held."""
+    labels = relabeler.predict_timeline(X)
+    known = np.isin(y, relabeler.classes_)
+    labels[known] = relabeler.relabel(X[known], y[known])
+    labels[~known, LABEL_STEP] = y[~known]
+    return labels
+
+
+def _print_lakes(protocol, name, reports, reference):
+    accuracy = np.array([report.accuracy for report in reports])
+    changed = np.array([report.changed_date_accuracy for report in reports])
+    gain = ""
+    if reference is not None:
+        gains = accuracy - [report.accuracy for report in reference]
+        half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
+        gain = f"{gains.mean():+.4f} ± {half:.4f}"
+    print(
+        f"| {protocol} | {name} | {accuracy.mean():.4f} ({accuracy.min():.4f} to "
+        f"{accuracy.max():.4f}) | {changed.mean():.3f} | {gain} |",
+        flush=True,
+    )
+
+
+def main(parts):
+    for part in parts or ("cerrado", "lakes"):
+        if part == "lakes":
+            lakes()
+        else:
+            cerrado("disjoint")
+            cerrado("anywhere")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

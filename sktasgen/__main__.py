@@ -1,0 +1,560 @@
+"""The command line: ``sktasgen relabel`` and ``sktasgen demo``."""
+
+import argparse
+import contextlib
+import json
+import sys
+import threading
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+
+from . import __version__, tables
+from ._optional import import_optional
+
+_CHUNK = 256  # samples relabelled or explained between two steps of the bar
+_TOP = 5  # bands and dates listed per change
+
+_EPILOG = """\
+Long tables are CSV (.csv, .csv.gz) or Parquet (.parquet), by their ending. Errors
+end with exit status 2 and one line that names the file, column and rows; nothing is
+written then.
+"""
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments after the program's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 2 after an error and 130 when interrupted, with one line
+        on stderr.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        args.run(args)
+    except (ValueError, OSError, ImportError) as error:
+        reason = " ".join(_reason(error).split())
+        print(f"sktasgen: error: {reason}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sktasgen: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _reason(error):
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return where + error.strerror
+    return str(error)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message):
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser():
+    parser = _Parser(
+        prog="sktasgen",
+        description="Dated labels for satellite time series from one label per place.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    relabel = commands.add_parser(
+        "relabel",
+        help="give every date of your series a label",
+        description="Give every date of every series a label, list the changes and "
+        "the bands and dates that explain them.",
+        epilog=_EPILOG,
+    )
+    relabel.add_argument(
+        "series",
+        metavar="SERIES",
+        help="table with the columns sample, date and one per band; an empty cell is "
+        "not observed",
+    )
+    relabel.add_argument(
+        "--labels",
+        required=True,
+        metavar="LABELS",
+        help="table with the columns sample, date, label; a date counts for the "
+        "sample's nearest one, at most half the median step away",
+    )
+    relabel.add_argument(
+        "--out", required=True, metavar="DIR", help="folder to write to"
+    )
+    relabel.add_argument(
+        "--bands",
+        type=lambda text: text.split(","),
+        metavar="B1,B2,...",
+        help="columns of SERIES to use as bands (default: all but sample and date)",
+    )
+    relabel.add_argument(
+        "--step",
+        type=_positive,
+        metavar="DAYS",
+        help="composite onto a grid of this many days (default: only samples with "
+        "different dates, at the median gap between the dates of a sample)",
+    )
+    relabel.add_argument(
+        "--period",
+        type=_positive,
+        metavar="N",
+        help="season slots per year (default: as many as median steps fit in)",
+    )
+    relabel.add_argument(
+        "--format",
+        choices=("csv", "parquet"),
+        default="csv",
+        help="format of the tables written (default: %(default)s)",
+    )
+    relabel.add_argument(
+        "--report",
+        action="store_true",
+        help="write report.html, with pictures, too (default: tables only)",
+    )
+    relabel.add_argument(
+        "--no-explain",
+        dest="explain",
+        action="store_false",
+        help="do not look for the bands and dates of the changes, to save time "
+        "(default: look for them)",
+    )
+    _add_random_state(relabel)
+    relabel.set_defaults(run=_relabel)
+
+    demo = commands.add_parser(
+        "demo",
+        help="see it work on real Sentinel-2 series",
+        description="Relabel the Dynamic World lakes set, which has a label for "
+        "every month, from one of them, and compare. Where the set is neither found "
+        "(in $SKTASGEN_DATA_HOME or the cache) nor can be fetched, simulated series "
+        "take its place.",
+    )
+    demo.add_argument(
+        "--out",
+        default="demo-output",
+        metavar="DIR",
+        help="folder to write to (default: %(default)s)",
+    )
+    _add_random_state(demo)
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_random_state(parser):
+    parser.add_argument(
+        "--random-state",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="seed; the same one gives the same files (default: %(default)s)",
+    )
+
+
+def _positive(text):
+    with contextlib.suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+
+
+def _seed(text):
+    with contextlib.suppress(ValueError):
+        if 0 <= int(text) < 2**32:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^32-1")
+
+
+# The two commands
+
+
+def _relabel(args):
+    _require(report=args.report, parquet=args.format == "parquet")
+    with tables.staged(args.out) as folder:
+        series = tables.read_series(args.series, bands=args.bands, step=args.step)
+        rows, y, label_time = tables.read_labels(args.labels, series)
+
+        from .detector import HTSVAEDetector
+
+        detector = HTSVAEDetector(
+            dates=series.dates, period=args.period, random_state=args.random_state
+        )
+        result, period = _compute(
+            series,
+            rows,
+            y,
+            label_time,
+            detector,
+            explain=args.explain,
+            random_state=args.random_state,
+        )
+        summary = _summary(result, period, args.random_state)
+        _write(folder, result, summary, args.format)
+        if args.report:
+            from .report import render_report
+
+            text = render_report(result, summary, title="Relabelled series")
+            (folder / "report.html").write_text(text, encoding="utf-8")
+        written = _names(folder, args.out)
+    _print_summary(summary)
+    print(f"wrote {written}")
+
+
+def _demo(args):
+    _require(report=True, parquet=False)
+    with tables.staged(args.out) as folder:
+        series, truth, label_time, detector, about = _demo_data(args.random_state)
+        print(about)
+        rows = np.arange(len(truth))
+        y = truth[rows, label_time]
+        result, period = _compute(
+            series,
+            rows,
+            y,
+            label_time,
+            detector,
+            explain=True,
+            random_state=args.random_state,
+        )
+
+        from .metrics import dated_label_report
+        from .report import render_report
+
+        static = np.broadcast_to(y[:, np.newaxis], truth.shape)
+        accuracy = {
+            name: dated_label_report(truth, labels, y, mask=series.covered)
+            for name, labels in (
+                ("static label", static),
+                ("dynamic labels", result.labels),
+            )
+        }
+        summary = _summary(result, period, args.random_state)
+        summary["accuracy"] = {name: dict(report) for name, report in accuracy.items()}
+        _write(folder, result, summary, "csv")
+        text = render_report(
+            result,
+            summary,
+            title="Dynamic labels from static ones",
+            about=about,
+            accuracy=accuracy,
+            truth=truth,
+        )
+        (folder / "report.html").write_text(text, encoding="utf-8")
+        written = _names(folder, args.out)
+    _print_summary(summary)
+    _print_accuracy(accuracy)
+    print(f"wrote {written}")
+
+
+def _demo_data(random_state):
+    """Series, true labels, label_time, an unfitted detector, and a word on them."""
+    from . import datasets
+    from .detector import HTSVAEDetector
+
+    try:
+        lakes = datasets.fetch_dynamic_world_lakes(align=True)
+    except (OSError, ImportError) as error:
+        print(_reason(error))
+        data = datasets.make_pixel_series(300, random_state=random_state)
+        series = _series_table(data, data.dates, np.ones(data.Y.shape, dtype=bool))
+        about = (
+            "The Dynamic World lakes set was neither found nor fetched. Instead: "
+            f"{len(data.X)} simulated series of {len(data.dates)} dates, with one "
+            "label each and known truth."
+        )
+        detector = HTSVAEDetector(dates=data.dates, random_state=random_state)
+        truth = np.array(data.class_names)[data.Y]
+        return series, truth, data.label_time, detector, about
+
+    # The set has months but no years, so the dates are there to be read only: to
+    # the detector a step is a twelfth of a year.
+    first = np.datetime64("2001-01") + int(lakes.month_axis[0])
+    dates = (first + np.arange(len(lakes.month_axis))).astype("datetime64[D]")
+    series = _series_table(lakes, dates, lakes.Y >= 0)
+    about = (
+        f"Dynamic World lakes: {len(lakes.X)} real Sentinel-2 series of 12 months, "
+        "labelled with the class of their sixth month alone. The truth is the Dynamic "
+        "World class of every month, itself a map product. The set gives no years: "
+        "the dates are months on an invented axis that starts in 2001."
+    )
+    detector = HTSVAEDetector(period=lakes.period, random_state=random_state)
+    truth = np.array(lakes.class_names)[lakes.Y]
+    return series, truth, lakes.offset + 5, detector, about
+
+
+def _series_table(data, dates, covered):
+    width = len(str(len(data.X) - 1))
+    samples = np.array([f"{i:0{width}}" for i in range(len(data.X))])
+    return tables.SeriesTable(samples, dates, data.band_names, data.X, covered, False)
+
+
+# What both do
+
+
+def _require(*, report, parquet):
+    """Miss what is not installed before the work, not after it."""
+    import_optional("pandas", extra="io", purpose="Reading and writing tables")
+    if parquet:
+        import_optional("pyarrow", extra="io", purpose="Writing Parquet")
+    if report:
+        import_optional("jinja2", extra="io", purpose="The HTML report")
+        import_optional("matplotlib", extra="plot", purpose="The HTML report")
+
+
+def _compute(series, rows, y, label_time, detector, *, explain, random_state):
+    """Relabel all series from the labels of some, and explain the changes."""
+    from .metrics import change_dates
+    from .relabeler import StableSampleRelabeler
+
+    n = len(series.samples)
+    given = np.full(n, None, dtype=object)
+    given[rows] = y
+    times = np.full(n, -1)
+    times[rows] = label_time
+    progress = _Progress()
+    relabeler = StableSampleRelabeler(detector, random_state=random_state)
+    with progress.wait("learning"):
+        relabeler.fit(series.X[rows], y, label_time=label_time)
+    labels, probability = _timelines(relabeler, series.X, given, times, progress)
+    found = change_dates(labels)
+    inside = series.covered[found.sample, found.date - 1]
+    inside &= series.covered[found.sample, found.date]
+    changes = np.stack([found.sample[inside], found.date[inside]], axis=1)
+    attribution = {}
+    evidence = [([], [])] * len(changes)
+    if explain and len(changes):
+        from .explainer import GibbsExplainer
+
+        blind = _BlindToChanges(relabeler.detector_)
+        explainer = GibbsExplainer(
+            FrozenEstimator(blind), batch_size=_CHUNK, random_state=random_state
+        )
+        explainer.fit(series.X[rows], y, label_time=label_time)
+        attribution = _explanations(
+            explainer, blind, series, times, labels, changes, progress
+        )
+        # Above its prior a cell's probability is what the data speak for.
+        prior = expit(explainer.prior_logit)
+        evidence = _evidence(attribution, series.X, labels, given, changes, prior)
+    result = tables.Relabelling(
+        series, given, times, labels, probability, changes, evidence, attribution
+    )
+    return result, relabeler.detector_.period_
+
+
+def _timelines(relabeler, X, given, times, progress):
+    """Label and its probability at every date, held to the label where there is one."""
+    labels = np.empty((len(X), X.shape[2]), dtype=relabeler.classes_.dtype)
+    probability = np.empty(labels.shape)
+    with progress.stage("relabelling", len(X)) as advance:
+        for rows in _chunks(times >= 0):
+            if times[rows[0]] >= 0:
+                y = given[rows].astype(relabeler.classes_.dtype)
+                labels[rows] = relabeler.relabel(X[rows], y, label_time=times[rows])
+                proba = relabeler.predict_proba_timeline(
+                    X[rows], y, label_time=times[rows]
+                )
+            else:
+                labels[rows] = relabeler.predict_timeline(X[rows])
+                proba = relabeler.predict_proba_timeline(X[rows])
+            code = np.searchsorted(relabeler.classes_, labels[rows])
+            probability[rows] = np.take_along_axis(
+                proba, code[..., np.newaxis], axis=2
+            )[..., 0]
+            advance(len(rows))
+    return labels, probability
+
+
+class _BlindToChanges(BaseEstimator):
+    """A fitted detector whose latents do not see the dates of another label.
+
+    They would follow the change and find nothing odd about it. Without them the
+    draw is what the series would have looked like had it not changed.
+
+    Parameters
+    ----------
+    detector : HTSVAEDetector
+        The fitted detector.
+
+    Attributes
+    ----------
+    changed : ndarray of shape (n_samples, n_timesteps) of bool
+        The dates, to be set to those of the samples that are explained next.
+    """
+
+    def __init__(self, detector):
+        self.detector = detector
+        self.n_bands_ = detector.n_bands_
+
+    def fit(self, X, y=None):
+        return self
+
+    def _posterior_draw(self, X, missing, y, label_time, rng):
+        missing = missing | self.changed[:, np.newaxis]
+        return self.detector._posterior_draw(X, missing, y, label_time, rng)
+
+
+def _explanations(explainer, blind, series, times, labels, changes, progress):
+    """Probability that each cell is anomalous, of the changed samples.
+
+    Normal is what is normal for the given label, or without one for the label of
+    the sample's first date.
+    """
+    changed = np.unique(changes[:, 0])
+    times = np.where(times >= 0, times, series.covered.argmax(axis=1))
+    attribution = {}
+    with progress.stage("explaining", len(changed)) as advance:
+        for start in range(0, len(changed), _CHUNK):
+            rows = changed[start : start + _CHUNK]
+            y = labels[rows, times[rows]]
+            blind.changed = labels[rows] != y[:, np.newaxis]
+            cells = explainer.explain(series.X[rows], y, label_time=times[rows])
+            attribution.update(zip(rows.tolist(), cells, strict=True))
+            advance(len(rows))
+    return attribution
+
+
+def _evidence(attribution, X, labels, given, changes, prior):
+    """Bands and dates whose cells stand out, strongest first, for each change.
+
+    They are sought from the change to the next one (or the end), or, where the
+    change leads back to the given label, from the one before (or the start). A band
+    that is the same at all dates, such as elevation, explains no change.
+    """
+    evidence = []
+    for sample, time in changes:
+        steps = np.flatnonzero(labels[sample, 1:] != labels[sample, :-1]) + 1
+        if labels[sample, time] == given[sample]:
+            start, stop = steps[steps < time].max(initial=0), time
+        else:
+            start, stop = time, steps[steps > time].min(initial=labels.shape[1])
+        cells = attribution[sample][:, start:stop]
+        observed = ~np.isnan(X[sample])
+        low = X[sample].min(axis=1, initial=np.inf, where=observed)
+        high = X[sample].max(axis=1, initial=-np.inf, where=observed)
+        telling = (cells > prior) & (high > low)[:, np.newaxis]
+        cells = np.where(telling, cells, 0)
+        bands, dates = cells.sum(axis=1), cells.sum(axis=0)
+        evidence.append((_strongest(bands), [start + t for t in _strongest(dates)]))
+    return evidence
+
+
+def _strongest(weights):
+    order = np.argsort(-weights, kind="stable")[:_TOP]
+    return [int(i) for i in order if weights[i] > 0]
+
+
+def _chunks(labelled):
+    """Indices a few at a time, labelled and unlabelled ones apart."""
+    for rows in (np.flatnonzero(labelled), np.flatnonzero(~labelled)):
+        for start in range(0, len(rows), _CHUNK):
+            yield rows[start : start + _CHUNK]
+
+
+class _Progress:
+    """A bar on stderr for each stage; none where that is not a terminal."""
+
+    def __init__(self):
+        self._tqdm = import_optional(
+            "tqdm", extra="io", purpose="The progress bar"
+        ).tqdm
+
+    @contextlib.contextmanager
+    def stage(self, name, total):
+        """Count samples: yields the function that takes how many more are done."""
+        options = {"disable": None, "leave": False, "file": sys.stderr}
+        with self._tqdm(desc=name, total=total, unit="sample", **options) as bar:
+            yield bar.update
+
+    @contextlib.contextmanager
+    def wait(self, name):
+        """Count seconds, where nobody knows how many there will be."""
+        options = {"disable": None, "leave": False, "file": sys.stderr}
+        done = threading.Event()
+        with self._tqdm(desc=name, bar_format="{desc}: {elapsed}", **options) as bar:
+
+            def tick():
+                while not done.wait(1):
+                    bar.refresh()
+
+            clock = threading.Thread(target=tick, daemon=True)
+            clock.start()
+            try:
+                yield
+            finally:
+                done.set()
+                clock.join()
+
+
+def _summary(result, period, random_state):
+    return {
+        **tables.summary_of(result),
+        "period": period,
+        "random_state": random_state,
+        "sktasgen": __version__,
+    }
+
+
+def _write(folder, result, summary, kind):
+    tables.write_table(
+        tables.dynamic_labels_table(result), folder / f"dynamic_labels.{kind}"
+    )
+    tables.write_table(tables.changes_table(result), folder / f"changes.{kind}")
+    text = json.dumps(summary, indent=2, ensure_ascii=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _names(folder, out):
+    return ", ".join(f"{out}/{file.name}" for file in sorted(folder.iterdir()))
+
+
+def _print_summary(summary):
+    grid = ", composited" if summary["composited"] else ""
+    print(
+        f"{summary['samples']} samples, {len(summary['bands'])} bands, "
+        f"{summary['dates']} dates from {summary['first_date']} to "
+        f"{summary['last_date']} (median step {summary['step_days']:g} days{grid}), "
+        f"{len(summary['classes'])} classes"
+    )
+    if summary["samples_unlabelled"]:
+        print(
+            f"{summary['samples_unlabelled']} samples came without a label: theirs "
+            "are predicted, held to none"
+        )
+    print(
+        f"{summary['samples_changed']} samples "
+        f"({summary['share_of_samples_changed']:.1%}) change, "
+        f"{summary['changes']} times in all"
+    )
+
+
+def _print_accuracy(accuracy):
+    print()
+    heads = f"{'accuracy':>10}{'kappa':>10}{'macro F1':>10}{'on changed dates':>18}"
+    print(f"{'':16}{heads}")
+    for name, report in accuracy.items():
+        print(
+            f"{name:16}{report.accuracy:10.3f}{report.kappa:10.3f}"
+            f"{report.f1_macro:10.3f}{report.changed_date_accuracy:18.3f}"
+        )
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
