@@ -8,7 +8,6 @@ import threading
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
 from . import __version__, tables
@@ -341,14 +340,11 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
     if explain and len(changes):
         from .explainer import GibbsExplainer
 
-        blind = _BlindToChanges(relabeler.detector_)
         explainer = GibbsExplainer(
-            FrozenEstimator(blind), batch_size=_CHUNK, random_state=random_state
+            FrozenEstimator(relabeler.detector_), random_state=random_state
         )
         explainer.fit(series.X[rows], y, label_time=label_time)
-        attribution = _explanations(
-            explainer, blind, series, times, labels, changes, progress
-        )
+        attribution = _explanations(explainer, series, times, labels, changes, progress)
         # Above its prior a cell's probability is what the data speak for.
         prior = expit(explainer.prior_logit)
         evidence = _evidence(attribution, series.X, labels, given, changes, prior)
@@ -381,36 +377,7 @@ def _timelines(relabeler, X, given, times, progress):
     return labels, probability
 
 
-class _BlindToChanges(BaseEstimator):
-    """A fitted detector whose latents do not see the dates of another label.
-
-    They would follow the change and find nothing odd about it. Without them the
-    draw is what the series would have looked like had it not changed.
-
-    Parameters
-    ----------
-    detector : HTSVAEDetector
-        The fitted detector.
-
-    Attributes
-    ----------
-    changed : ndarray of shape (n_samples, n_timesteps) of bool
-        The dates, to be set to those of the samples that are explained next.
-    """
-
-    def __init__(self, detector):
-        self.detector = detector
-        self.n_bands_ = detector.n_bands_
-
-    def fit(self, X, y=None):
-        return self
-
-    def _posterior_draw(self, X, missing, y, label_time, rng):
-        missing = missing | self.changed[:, np.newaxis]
-        return self.detector._posterior_draw(X, missing, y, label_time, rng)
-
-
-def _explanations(explainer, blind, series, times, labels, changes, progress):
+def _explanations(explainer, series, times, labels, changes, progress):
     """Probability that each cell is anomalous, of the changed samples.
 
     Normal is what is normal for the given label, or without one for the label of
@@ -423,8 +390,12 @@ def _explanations(explainer, blind, series, times, labels, changes, progress):
         for start in range(0, len(changed), _CHUNK):
             rows = changed[start : start + _CHUNK]
             y = labels[rows, times[rows]]
-            blind.changed = labels[rows] != y[:, np.newaxis]
-            cells = explainer.explain(series.X[rows], y, label_time=times[rows])
+            cells = explainer.explain(
+                series.X[rows],
+                y,
+                label_time=times[rows],
+                changed=labels[rows] != y[:, np.newaxis],
+            )
             attribution.update(zip(rows.tolist(), cells, strict=True))
             advance(len(rows))
     return attribution

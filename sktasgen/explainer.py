@@ -227,7 +227,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.detector_ = fit_detector(detector, series, y, label_time, random_state)
         return self
 
-    def explain(self, X, y=None, *, label_time=None, dates=None):
+    def explain(self, X, y=None, *, label_time=None, dates=None, changed=None):
         """Probability that each cell is anomalous.
 
         Parameters
@@ -243,6 +243,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates as datetime64 or integer ordinal days; None = those
             the detector was fitted with.
+
+        changed : array-like of shape (n_samples, n_timesteps) of bool, default=None
+            Dates known not to be normal, such as those to which a relabeller gives
+            another label than `y`. The latents do not look at them: they would
+            follow a change that lasts, and find nothing odd about it. What is
+            explained is then how these dates differ from what the others lead one
+            to expect.
 
         Returns
         -------
@@ -264,7 +271,9 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             y = check_labels(y, n_samples)
         label_time = check_label_time(label_time, n_samples, n_timesteps)
         dates = check_dates(dates, n_timesteps)
-        return self._explain(series, y, label_time, dates)
+        if changed is not None:
+            changed = _check_changed(changed, (n_samples, n_timesteps))
+        return self._explain(series, y, label_time, changed, dates)
 
     def transform(self, X):
         """Probability that each cell is anomalous, as flat features.
@@ -297,27 +306,31 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         return self._explain(series).reshape(len(series), -1)
 
-    def _explain(self, series, y=None, label_time=None, dates=None):
+    def _explain(self, series, y=None, label_time=None, changed=None, dates=None):
         """Mean over the chains, a batch of samples at a time."""
         probability = np.empty(series.shape, dtype=series.dtype)
         for batch in gen_batches(len(series), self.batch_size):
-            X, labels, times = (
-                None if a is None else a[batch] for a in (series, y, label_time)
+            X, *context = (
+                None if a is None else a[batch]
+                for a in (series, y, label_time, changed)
             )
             chains = (
-                self._run_chain(X, labels, times, dates, chain)
+                self._run_chain(X, *context, dates, chain)
                 for chain in range(self.n_chains)
             )
             probability[batch] = sum(chains) / self.n_chains
         return probability
 
-    def _run_chain(self, X, y, label_time, dates, chain):
+    def _run_chain(self, X, y, label_time, changed, dates, chain):
         """Mean conditional probability of each cell over the sweeps of one chain."""
+        hidden = np.False_ if changed is None else changed[:, np.newaxis]
         streams = gibbs.SampleStreams(self.seed_, chain, X, y, label_time)
         state = np.zeros(X.shape, dtype=bool)
         total = np.zeros(X.shape)
         for sweep in range(-self.burn_in, self.n_iter):
-            mean, std = self._draw_spike(X, state, y, label_time, streams, dates)
+            mean, std = self._draw_spike(
+                X, state | hidden, y, label_time, streams, dates
+            )
             log_odds = self._log_odds(X, mean, std)
             conditional = gibbs.sweep(
                 log_odds, float(self.coupling), streams.random(X.shape), state
@@ -326,12 +339,12 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 total += conditional
         return total / self.n_iter
 
-    def _draw_spike(self, X, state, y, label_time, streams, dates):
+    def _draw_spike(self, X, missing, y, label_time, streams, dates):
         """Redraw the latents; return what they say of every cell if normal."""
         # A detector without a calendar need not know of dates.
         calendar = {} if dates is None else {"dates": dates}
         return self.detector_._posterior_draw(
-            X, state, y, label_time, streams, **calendar
+            X, missing, y, label_time, streams, **calendar
         )
 
     def _log_odds(self, X, mean, std):
@@ -353,3 +366,14 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_changed(changed, shape):
+    """Return the mask of changed dates as an array of bool."""
+    changed = np.asarray(changed)
+    if changed.dtype != bool or changed.shape != shape:
+        raise ValueError(
+            f"changed has shape {changed.shape} and dtype {changed.dtype}; expected "
+            f"{shape}, one bool per sample and date."
+        )
+    return changed

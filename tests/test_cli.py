@@ -182,24 +182,6 @@ def test_evidence_lies_where_the_label_is_another():
     assert found == [([], [])] * 2
 
 
-def test_latents_do_not_see_the_dates_that_changed():
-    from sktasgen.__main__ import _BlindToChanges
-
-    class Detector:
-        n_bands_ = 1
-
-        def _posterior_draw(self, X, missing, y, label_time, rng):
-            return missing, y
-
-    blind = _BlindToChanges(Detector())
-    blind.changed = np.array([[False, True, True]])
-    missing = np.array([[[True, False, False]]])
-    hidden, y = blind._posterior_draw(np.zeros((1, 1, 3)), missing, "y", None, None)
-    assert hidden.tolist() == [[[True, True, True]]]
-    assert missing.tolist() == [[[True, False, False]]]
-    assert y == "y"
-
-
 def test_a_failure_while_writing_leaves_the_old_files(
     inputs, tmp_path, quick, monkeypatch, capsys
 ):

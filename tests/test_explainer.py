@@ -15,8 +15,10 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sktasgen import BandScaler, GibbsExplainer
+from sktasgen import BandScaler, GibbsExplainer, HTSVAEDetector
 from sktasgen._validation import check_series
+from sktasgen.datasets import make_pixel_series
+from sktasgen.metrics import cell_attribution_ap
 from tests import reference
 
 
@@ -499,3 +501,22 @@ def test_a_failed_fit_leaves_the_explainer_unfitted(X):
         explainer.explain(X)
     with pytest.raises(NotFittedError):
         check_is_fitted(explainer)
+
+
+def test_dates_known_to_have_changed_are_hidden_from_the_latents():
+    """Without it a change that lasts looks normal: the latents follow it."""
+    data = make_pixel_series(
+        120, n_classes=2, n_bands=3, n_years=3, period=12, random_state=0
+    )
+    detector = HTSVAEDetector(period=12, max_iter=200, random_state=0)
+    explainer = GibbsExplainer(detector, n_iter=10, burn_in=5, random_state=0)
+    explainer.fit(data.X, data.y, label_time=data.label_time)
+    rows = data.break_at >= 0
+    call = dict(X=data.X[rows], y=data.y[rows], label_time=data.label_time[rows])
+    changed = (data.Y != data.y[:, None])[rows]
+    truth = data.anomalies[rows]
+    seen = cell_attribution_ap(truth, explainer.explain(**call))
+    hidden = cell_attribution_ap(truth, explainer.explain(**call, changed=changed))
+    assert hidden > seen + 0.01
+    with pytest.raises(ValueError, match=r"changed has shape \(2,\)"):
+        explainer.explain(**call, changed=[True, False])
