@@ -1,0 +1,94 @@
+"""The package's metadata. Build system and tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# Read, not imported: a build environment has none of the dependencies.
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (ROOT / "sktasgen" / "__init__.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+).group(1)
+
+IO = ["pandas>=2.2", "pyarrow>=15", "jinja2>=3.1", "markupsafe>=2.1", "tqdm>=4.66"]
+PLOT = ["matplotlib>=3.8"]
+DATA = ["pooch>=1.8", "tqdm>=4.66"]
+SEARCH = ["optuna>=3.5"]
+DASK = ["dask[array,distributed]>=2024.2"]
+GEO = [
+    "xarray>=2024.2",
+    "zarr>=2.17",
+    "rasterio>=1.3.9",
+    "rioxarray>=0.15.1",
+    "odc-stac>=0.3.9",
+    "pystac>=1.9",
+]
+
+setup(
+    name="sktasgen",
+    version=VERSION,
+    description=(
+        "A label for every date of a satellite time series, from one label per place"
+    ),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The sktasgen developers",
+    license_expression="BSD-3-Clause",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: GIS",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+    keywords="remote sensing, time series, land cover, relabelling, change detection",
+    packages=find_packages(include=["sktasgen", "sktasgen.*"]),
+    python_requires=">=3.11",
+    # The oldest releases the suite was run with, all at once; torch's is the first
+    # built for NumPy 2. No upper bounds: constraints.txt pins what works together.
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.12",
+        "scikit-learn>=1.6",
+        "torch>=2.3",
+        "skorch>=1.1",
+        "numba>=0.59",
+        "joblib>=1.3",
+        "threadpoolctl>=3.2",
+    ],
+    extras_require={
+        "io": IO,
+        "plot": PLOT,
+        "data": DATA,
+        "search": SEARCH,
+        "dask": DASK,
+        "geo": GEO,
+        "all": sorted({*IO, *PLOT, *DATA, *SEARCH, *DASK, *GEO}),
+        "docs": [
+            "sphinx>=7.3",
+            "sphinx-gallery>=0.16",
+            "numpydoc>=1.7",
+            "myst-parser>=3",
+            "pydata-sphinx-theme>=0.15",
+        ],
+        "tests": sorted(
+            {
+                "pytest>=8",
+                "hypothesis>=6.100",
+                "setuptools>=77",
+                "skops>=0.11",
+                *IO,
+                *PLOT,
+                *DATA,
+            }
+        ),
+    },
+    entry_points={"console_scripts": ["sktasgen = sktasgen.__main__:main"]},
+)

@@ -1,0 +1,230 @@
+"""What a user meets before the first estimator: installing and importing the package.
+
+What the set-up files promise each other is tested here too, so that a version raised in
+one of them only does not surface on somebody's fresh machine.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import sktasgen
+from sktasgen._optional import import_optional
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "sktasgen"
+
+
+def run_python(code):
+    """Output of `code` in a process of its own, split at white space."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def libraries_loaded_by(code):
+    """Top-level modules outside the standard library that `code` loads."""
+    loaded = run_python(
+        f"import sys; before = set(sys.modules)\n{code}\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    return set(loaded) - sys.stdlib_module_names
+
+
+def installed():
+    """The installed distribution, whatever an old build has left in the checkout."""
+    (found,) = metadata.distributions(
+        name="sktasgen", path=[sysconfig.get_path("purelib")]
+    )
+    return found
+
+
+def requirements():
+    """Every requirement declared, with the extras that ask for it ("" = always)."""
+    extras = ["", *installed().metadata.get_all("Provides-Extra")]
+    for requirement in map(Requirement, installed().requires):
+        marker = requirement.marker
+        asking = {
+            extra
+            for extra in extras
+            if marker is None or marker.evaluate({"extra": extra})
+        }
+        yield requirement, asking
+
+
+# --- importing ----------------------------------------------------------------------
+
+
+def test_bare_import_loads_no_library():
+    # Else `import sktasgen`, and with it `sktasgen --help`, takes seconds.
+    assert libraries_loaded_by("import sktasgen") == {"sktasgen"}
+
+
+def test_public_names_need_no_optional_library_and_no_torch():
+    # Else a core installation cannot import what it could use, and everybody waits
+    # for torch, who may only want to read a table or score labels.
+    optional = ["matplotlib", "pandas", "pooch", "pyarrow", "jinja2", "tqdm"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({optional}))\n"
+        "from sktasgen import *"
+    )
+    loaded = libraries_loaded_by(code)
+    assert "sklearn" in loaded  # the names were resolved
+    assert "torch" not in loaded
+
+
+@pytest.mark.parametrize("name", sktasgen.__all__)
+def test_public_name_resolves_and_is_listed(name):
+    # Else `from sktasgen import *` fails, or completion hides the name.
+    assert getattr(sktasgen, name).__name__.rpartition(".")[2] == name
+    assert name in dir(sktasgen)
+
+
+def test_unknown_name_is_an_attribute_error():
+    # hasattr, copy, pickle and inspect ask modules for names they may not have.
+    assert not hasattr(sktasgen, "no_such_name")
+    with pytest.raises(AttributeError, match="'sktasgen' has no attribute 'no_such_"):
+        sktasgen.no_such_name  # noqa: B018
+
+
+def test_imports_follow_the_architecture():
+    # Else the table a newcomer reads first misleads, and import cycles creep in.
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\|([^|]*`[^|]*)\|", text, re.MULTILINE)
+    rank = {
+        name: row
+        for row, cell in enumerate(cells)
+        for name in re.findall(r"`(\w+)`", cell)
+    }
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    # Left out of the table: the helpers that any module may import.
+    helpers = {"_optional", "_sklearn", "_cloning"}
+    assert set(rank) == modules - helpers
+    for module in rank:
+        above = {name for name in rank if rank[name] <= rank[module]}
+        assert imports_within_package(module) <= above | helpers, module
+
+
+def imports_within_package(module):
+    """Modules of the package that a module's file imports, at any depth."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            source = "sktasgen." * (node.level > 0) + (node.module or "")
+            head, _, tail = source.strip(".").partition(".")
+            if head == "sktasgen":
+                found.update([tail] if tail else (alias.name for alias in node.names))
+        elif isinstance(node, ast.Import):
+            found.update(
+                alias.name.partition(".")[2]
+                for alias in node.names
+                if alias.name.startswith("sktasgen.")
+            )
+    return found - {"__version__"}
+
+
+# --- optional dependencies ----------------------------------------------------------
+
+
+def test_missing_library_names_the_extra(monkeypatch):
+    # Else the user sees only "No module named ..." and has to guess what to install.
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        ImportError, match=r"^Pictures needs 'matplotlib'.*sktasgen\[pl"
+    ):
+        import_optional("matplotlib", extra="plot", purpose="Pictures")
+
+
+def test_library_broken_inside_shows_its_own_error(tmp_path, monkeypatch):
+    # Else a broken installation is reported as a missing one, and pip finds nothing
+    # to do.
+    (tmp_path / "broken_library.py").write_text("import no_such_module_of_its_own")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_of_its_own"):
+        import_optional("broken_library", extra="plot", purpose="Pictures")
+
+
+def test_extras_named_in_errors_install_what_was_missing():
+    # Else pip warns of an unknown extra, or installs it and the error stays.
+    installed_by = {}
+    for requirement, extras in requirements():
+        for extra in extras:
+            installed_by.setdefault(extra, set()).add(requirement.name)
+    asked = {
+        (path.name, node.args[0].value.partition(".")[0], word.value.value)
+        for path in PACKAGE.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and "import_optional" in ast.dump(node.func)
+        for word in node.keywords
+        if word.arg == "extra"
+    }
+    assert asked
+    assert [ask for ask in asked if ask[1] not in installed_by.get(ask[2], ())] == []
+
+
+# --- installing ---------------------------------------------------------------------
+
+
+def test_version_is_the_installed_one():
+    # Else bug reports name a version that nobody can install.
+    assert installed().version == sktasgen.__version__
+
+
+def test_set_up_installs_pinned_versions_the_bounds_allow():
+    # Else `make demo` or `make test` breaks on the day a dependency is released, or
+    # pip finds no version that suits both files.
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    version = {}
+    for pin in pins:
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==" and "+" not in specifier.version, str(pin)
+        version[canonicalize_name(pin.name)] = specifier.version
+    assert len(version) == len(pins)  # none pinned twice
+    for requirement, extras in requirements():
+        if extras & {"", "io", "plot", "data", "tests"}:
+            pinned = version[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(pinned), (str(requirement), pinned)
+
+
+def test_wheel_holds_the_whole_package_and_nothing_else(tmp_path):
+    # Else what runs from a checkout fails once it is installed. Built from a copy, as
+    # a build writes into its source folder.
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ["LICENSE", "README.md", "pyproject.toml", "setup.py"]:
+        shutil.copy(ROOT / name, source)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, source / "sktasgen", ignore=ignored)
+    build = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run(
+        [sys.executable, *build, "--wheel-dir", tmp_path, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        entry_points = next(
+            archive.read(name).decode()
+            for name in archive.namelist()
+            if name.endswith("entry_points.txt")
+        )
+    files = (source / "sktasgen").rglob("*")
+    assert held == {
+        path.relative_to(source).as_posix() for path in files if path.is_file()
+    }
+    assert "sktasgen = sktasgen.__main__:main" in entry_points
