@@ -12,6 +12,10 @@ _N_TIMELINES = 12
 _N_ATTRIBUTIONS = 3
 
 _TEMPLATE = """\
+{%- macro picture(parts) -%}
+<figure><img src="data:image/png;base64,{{ parts[0] }}" alt="{{ parts[1] }}">
+<figcaption>{{ parts[2] }}</figcaption></figure>
+{%- endmacro -%}
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -106,11 +110,6 @@ The line in each row is the band itself, between its lowest and its highest valu
 </html>
 """
 
-_PICTURE = """\
-<figure><img src="data:image/png;base64,{}" alt="{}">
-<figcaption>{}</figcaption></figure>"""
-
-
 def render_report(result, summary, *, title, about="", accuracy=None, truth=None):
     """Render a relabelling as one HTML page that needs no other file.
 
@@ -141,8 +140,6 @@ def render_report(result, summary, *, title, about="", accuracy=None, truth=None
         If jinja2 or matplotlib is missing.
     """
     jinja2 = import_optional("jinja2", extra="io", purpose="The HTML report")
-    markupsafe = import_optional("markupsafe", extra="io", purpose="The HTML report")
-    picture = markupsafe.Markup(_PICTURE)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_TEMPLATE).render(
         title=title,
@@ -154,7 +151,6 @@ def render_report(result, summary, *, title, about="", accuracy=None, truth=None
         change_dates=_change_dates(result),
         timelines=_timelines(result, truth),
         attributions=_attributions(result),
-        picture=lambda parts: picture.format(*parts),
     )
 
 
@@ -180,7 +176,7 @@ def _facts(summary):
     ]
 
 
-# Pictures: what `_PICTURE` wants of each
+# Pictures: source, text for those who cannot see it, caption
 
 
 def _change_dates(result):

@@ -109,12 +109,10 @@ def test_imports_follow_the_architecture():
         for name in re.findall(r"`(\w+)`", cell)
     }
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    # Left out of the table: the helpers that any module may import.
-    helpers = {"_optional", "_sklearn", "_cloning"}
-    assert set(rank) == modules - helpers
+    assert set(rank) == modules
     for module in rank:
         above = {name for name in rank if rank[name] <= rank[module]}
-        assert imports_within_package(module) <= above | helpers, module
+        assert imports_within_package(module) <= above, module
 
 
 def imports_within_package(module):
