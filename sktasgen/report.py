@@ -110,6 +110,7 @@ The line in each row is the band itself, between its lowest and its highest valu
 </html>
 """
 
+
 def render_report(result, summary, *, title, about="", accuracy=None, truth=None):
     """Render a relabelling as one HTML page that needs no other file.
 

@@ -10,11 +10,13 @@ import sys
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
+import sktasgen
 from sktasgen import (
     BandScaler,
     GibbsExplainer,
@@ -214,6 +216,22 @@ def test_saved_estimator_gives_the_same_in_a_fresh_process(estimator, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     same(joblib.load(tmp_path / "out.joblib"), outputs(fitted, X, y, 4))
+
+
+@every_estimator
+def test_skops_saves_without_running_code_on_loading(estimator):
+    X, y = make()
+    fitted = fit(estimator, X, y, 4)
+    saved = skops.io.dumps(fitted)
+    unknown = skops.io.get_untrusted_types(data=saved)
+    # Nothing to trust but the estimators themselves (and the forests' own trees).
+    ours = {name for name in unknown if name.startswith("sktasgen.")}
+    assert set(unknown) - ours <= {"sklearn.tree._tree.Tree"}
+    assert all(hasattr(sktasgen, name.split(".")[-1]) for name in ours)
+    same(
+        outputs(skops.io.loads(saved, trusted=unknown), X, y, 4),
+        outputs(fitted, X, y, 4),
+    )
 
 
 @every_estimator
