@@ -14,7 +14,7 @@ VERSION = re.search(
     re.MULTILINE,
 ).group(1)
 
-IO = ["pandas>=2.2", "pyarrow>=15", "jinja2>=3.1", "markupsafe>=2.1", "tqdm>=4.66"]
+IO = ["pandas>=2.2", "pyarrow>=15", "jinja2>=3.1", "tqdm>=4.66"]
 PLOT = ["matplotlib>=3.8"]
 DATA = ["pooch>=1.8", "tqdm>=4.66"]
 SEARCH = ["optuna>=3.5"]

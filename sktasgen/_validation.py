@@ -135,6 +135,29 @@ def common_label_time(times, n_timesteps):
     return int(np.bincount(times).argmax())
 
 
+def as_days(dates):
+    """Return dates of any accepted kind as ``datetime64[D]``.
+
+    Raises
+    ------
+    TypeError
+        If they are neither dates nor integers.
+    """
+    days = np.asarray(dates)
+    if days.dtype.kind in "iu":
+        return (days.astype(np.int64) - _EPOCH_ORDINAL).astype("datetime64[D]")
+    if days.dtype.kind not in "MO":
+        raise TypeError(
+            f"dates must be datetime64 or integer ordinal days, got dtype {days.dtype}."
+        )
+    try:
+        return days.astype("datetime64[D]")
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"dates must be datetime64 or integer ordinal days: {error}"
+        ) from error
+
+
 def check_dates(dates, n_timesteps):
     """Return acquisition dates as ``datetime64[D]``, or None.
 
@@ -160,22 +183,7 @@ def check_dates(dates, n_timesteps):
     """
     if dates is None:
         return None
-    days = np.asarray(dates)
-    if days.dtype.kind == "O":
-        try:
-            days = days.astype("datetime64[D]")
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"dates must be datetime64 or integer ordinal days: {error}"
-            ) from error
-    elif days.dtype.kind == "M":
-        days = days.astype("datetime64[D]")
-    elif days.dtype.kind in "iu":
-        days = (days.astype(np.int64) - _EPOCH_ORDINAL).astype("datetime64[D]")
-    else:
-        raise TypeError(
-            f"dates must be datetime64 or integer ordinal days, got dtype {days.dtype}."
-        )
+    days = as_days(dates)
     if days.shape != (n_timesteps,):
         raise ValueError(
             f"dates has shape {days.shape}, but X has {n_timesteps} timesteps: "

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._sklearn import Interval, fit_context
-from ._validation import check_dates, check_series, is_integer
+from ._validation import as_days, check_dates, check_series, is_integer
 
 
 class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -289,14 +289,7 @@ def _check_acquisition_dates(dates, n_observations):
             f"dates has shape {dates.shape}, but values has {n_observations} rows: "
             f"expected ({n_observations},)."
         )
-    if dates.dtype.kind in "MO":
-        try:
-            dates = dates.astype("datetime64[D]")
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"dates must be datetime64 or integer ordinal days: {error}"
-            ) from error
-    days, day_index = np.unique(dates, return_inverse=True)
+    days, day_index = np.unique(as_days(dates), return_inverse=True)
     return check_dates(days, len(days)), day_index
 
 
