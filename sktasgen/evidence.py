@@ -12,8 +12,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
-from . import windows
-
 
 class Rows(NamedTuple):
     """Rows to train or predict on.
@@ -68,9 +66,14 @@ def window_rows(X, calendar, cells, wanted):
     # Layers hold what shares a cell; a window has room for one value.
     grid = calendar.to_grid(X)
     grid = grid[:, 0] if calendar.n_layers == 1 else grid.mean(axis=1)
-    cut = np.moveaxis(windows.aligned_windows(grid, cells), 2, 1)
-    sample, window = np.nonzero(wanted & ~np.isnan(cut).all(axis=(2, 3)))
-    return Rows(cut[sample, window].reshape(len(sample), -1), sample), window
+    sample, window = np.nonzero(wanted)
+    # Cell n_cells, never observed, stands for the empty slots of a window.
+    grid = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+    bands = np.arange(X.shape[1])[:, np.newaxis]
+    cut = grid[sample[:, np.newaxis, np.newaxis], bands, cells[window][:, np.newaxis]]
+    seen = ~np.isnan(cut).all(axis=(1, 2))
+    sample, window, cut = sample[seen], window[seen], cut[seen]
+    return Rows(cut.reshape(len(sample), -1), sample), window
 
 
 def fit_classifier(classifier, features, classes, fit_params):
