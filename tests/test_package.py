@@ -111,7 +111,7 @@ def test_imports_follow_the_architecture():
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert set(rank) == modules
     for module in rank:
-        above = {name for name in rank if rank[name] <= rank[module]}
+        above = {name for name in rank if rank[name] < rank[module]}
         assert imports_within_package(module) <= above, module
 
 
