@@ -285,7 +285,7 @@ class HTSVAEDetector(
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
         self._fit_scale(X)
-        held_out = self._hold_out(n, random)
+        held_out = self._hold_out(~np.isnan(X).all(axis=(1, 2)), random)
         self._train(X, y, times, ~held_out, random.randint(np.iinfo(np.int32).max))
         # Too few samples to hold some out: the thresholds are the training ones.
         rows = held_out if held_out.any() else np.ones(n, dtype=bool)
@@ -372,11 +372,12 @@ class HTSVAEDetector(
         tiny = 10 * np.finfo(X.dtype).eps * np.abs(self.center_)
         self.scale_ = np.where(scale > tiny, scale, 1)
 
-    def _hold_out(self, n, random):
+    def _hold_out(self, observed, random):
         """Mask of the samples that the thresholds are set on."""
-        held_out = np.zeros(n, dtype=bool)
-        if n >= _MIN_SAMPLES_TO_HOLD_OUT:
-            held_out[random.permutation(n)[: round(_HELD_OUT_SHARE * n)]] = True
+        held_out = np.zeros_like(observed)
+        candidates = random.permutation(np.flatnonzero(observed))
+        if len(candidates) >= _MIN_SAMPLES_TO_HOLD_OUT:
+            held_out[candidates[: round(_HELD_OUT_SHARE * len(candidates))]] = True
         return held_out
 
     def _train(self, X, y, times, rows, seed):

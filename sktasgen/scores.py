@@ -99,7 +99,12 @@ def sample_maximum(scores):
 
 
 def upper_quantile(scores, rate):
-    """Threshold that a share `rate` of the scores exceeds, NaN left out."""
+    """Threshold that a share `rate` of the scores exceeds, NaN left out.
+
+    Infinite where there is none to go by: nothing is flagged then.
+    """
+    if np.isnan(scores).all():
+        return np.inf
     return float(np.nanquantile(scores, 1 - rate, method="higher"))
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import joblib
 import numpy as np
@@ -122,6 +123,15 @@ def test_sample_without_observation_is_nan_and_no_inlier(series, reference):
     assert not np.isnan(detector.score_samples(X)[rest]).any()
     assert not np.isnan(detector.transform(X)[rest]).any()
     assert not np.isnan(detector.reconstruct(X)[rest]).any()
+
+
+def test_hardly_any_observation_is_no_reason_to_warn():
+    X = np.full((12, 2, 2), np.nan)
+    X[0, :, 0] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector = quick(period=None).fit(X, label_time=1)
+        assert not detector.predict_timesteps(X).any()
 
 
 def test_band_without_observation_is_harmless(series):

@@ -59,3 +59,7 @@ def test_upper_quantile_is_exceeded_at_the_rate(rate):
     share = (values > scores.upper_quantile(values, rate)).mean()
     assert share <= rate
     assert share == pytest.approx(rate, abs=1e-3)
+
+
+def test_without_any_score_nothing_is_flagged():
+    assert scores.upper_quantile(np.full(3, np.nan), 0.05) == np.inf
