@@ -207,14 +207,20 @@ def check_labels(y, n_samples):
     Raises
     ------
     ValueError
-        If there are more or fewer labels than samples, or they are continuous
-        numbers rather than classes.
+        If there are more or fewer labels than samples, one is missing (None or
+        NaN), or they are continuous numbers rather than classes.
     """
     y = column_or_1d(y, warn=True)
     if len(y) != n_samples:
         raise ValueError(
             f"y has {len(y)} labels, but X has {n_samples} samples: expected one "
             "label per sample."
+        )
+    missing = np.array([label is None or label != label for label in y.tolist()])
+    if missing.any():
+        raise ValueError(
+            f"y holds no label (None or NaN) for {missing.sum()} sample(s), first at "
+            f"{int(missing.argmax())}: expected a label for every sample."
         )
     check_classification_targets(y)
     return y

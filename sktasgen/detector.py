@@ -344,7 +344,7 @@ class HTSVAEDetector(
         if self.window_length_ > n_cells:
             raise ValueError(
                 f"window_length={self.window_length_} is longer than the series, "
-                f"which has {n_cells} timesteps."
+                f"which spans {n_cells} season slots."
             )
         if self.window_length_ > self.period_:
             raise ValueError(

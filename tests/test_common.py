@@ -277,3 +277,15 @@ def test_labels_of_another_length_are_named(estimator):
     X, y = make()
     with pytest.raises(ValueError, match="y has 5 labels|inconsistent"):
         fit(estimator, X, y[:5], 4)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_missing_labels_are_named(estimator, nothing):
+    X, y = make()
+    labels = y.astype(object)
+    labels[[3, 5]] = nothing
+    with pytest.raises(
+        ValueError, match=r"None or NaN\) for 2 sample\(s\), first at 3"
+    ):
+        fit(estimator, X, labels, 4)
