@@ -18,8 +18,8 @@ on the labelled step of all samples and applied to every step; its row "held" ke
 each sample's own label where it is known, as the relabeller does.
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ LABEL_STEP = 5
 
 def cerrado(name, seeds=range(3)):
     """Accuracy of the defaults beside the static label."""
-    path = Path(os.environ["SKTASGEN_DATA_HOME"]) / f"cerrado_{name}.npz"
+    path = Path(_data_home()) / f"cerrado_{name}.npz"
     with np.load(path) as data:
         X, y, Y = data["X"], data["y"], data["Y"]
         times, break_at = data["label_time"], data["break_at"]
@@ -143,8 +143,23 @@ def _print_lakes(protocol, name, reports, reference):
     )
 
 
-def main(parts):
-    for part in parts or ("cerrado", "lakes"):
+def _data_home():
+    home = os.environ.get("SKTASGEN_DATA_HOME")
+    if not home:
+        raise SystemExit("Set SKTASGEN_DATA_HOME to the folder of the data.")
+    return home
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Accuracy of dated labels.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="cerrado or lakes")
+    parts = parser.parse_args().parts or ["cerrado", "lakes"]
+    for part in parts:
+        if part not in ("cerrado", "lakes"):
+            parser.error(f"unknown part {part!r}: wanted cerrado or lakes")
+    if "cerrado" in parts:
+        _data_home()
+    for part in parts:
         if part == "lakes":
             lakes()
         else:
@@ -153,4 +168,4 @@ def main(parts):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

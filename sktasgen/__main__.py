@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import threading
 
@@ -13,8 +14,17 @@ from sklearn.frozen import FrozenEstimator
 from . import __version__, tables
 from ._optional import import_optional
 
-_CHUNK = 256  # samples relabelled or explained between two steps of the bar
+_CHUNK = 256  # samples relabelled between two steps of the bar
+_EXPLAIN_CHUNK = 64  # the same for explaining, which takes longer
 _TOP = 5  # bands and dates listed per change
+_OUTPUTS = (
+    "changes.csv",
+    "changes.parquet",
+    "dynamic_labels.csv",
+    "dynamic_labels.parquet",
+    "report.html",
+    "summary.json",
+)
 
 _EPILOG = """\
 Long tables are CSV (.csv, .csv.gz) or Parquet (.parquet), by their ending. Errors
@@ -34,12 +44,17 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0; 2 after an error and 130 when interrupted, with one line
-        on stderr.
+        Exit status: 0; 2 after an error and 130 when interrupted or terminated,
+        with one line on stderr.
     """
     try:
         args = _parser().parse_args(argv)
-        args.run(args)
+        with _terminated_as_interrupted():
+            args.run(args)
+    except MemoryError as error:
+        reason = " ".join(str(error).split())
+        print(f"sktasgen: error: not enough memory: {reason}", file=sys.stderr)
+        return 2
     except (ValueError, OSError, ImportError) as error:
         reason = " ".join(_reason(error).split())
         print(f"sktasgen: error: {reason}", file=sys.stderr)
@@ -48,6 +63,19 @@ def main(argv=None):
         print("sktasgen: interrupted, nothing was written", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted():
+    """Let SIGTERM clean up, too; only the main thread may listen to signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _reason(error):
@@ -92,14 +120,18 @@ def _parser():
         required=True,
         metavar="LABELS",
         help="table with the columns sample, date, label; a date counts for the "
-        "sample's nearest one, at most half the median step away",
+        "sample's nearest acquisition, at most half the median step away",
     )
     relabel.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to write to"
+        "--out",
+        required=True,
+        type=_folder,
+        metavar="DIR",
+        help="folder to write to; outputs of a former run there are replaced",
     )
     relabel.add_argument(
         "--bands",
-        type=lambda text: text.split(","),
+        type=_band_names,
         metavar="B1,B2,...",
         help="columns of SERIES to use as bands (default: all but sample and date)",
     )
@@ -112,9 +144,10 @@ def _parser():
     )
     relabel.add_argument(
         "--period",
-        type=_positive,
+        type=_period,
         metavar="N",
-        help="season slots per year (default: as many as median steps fit in)",
+        help="season slots per year, at most 366 (default: as many as median steps "
+        "fit in)",
     )
     relabel.add_argument(
         "--format",
@@ -148,6 +181,7 @@ def _parser():
     demo.add_argument(
         "--out",
         default="demo-output",
+        type=_folder,
         metavar="DIR",
         help="folder to write to (default: %(default)s)",
     )
@@ -173,6 +207,28 @@ def _positive(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
 
 
+def _period(text):
+    with contextlib.suppress(ValueError):
+        if 1 <= int(text) <= 366:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 366")
+
+
+def _band_names(text):
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has an empty name; wanted columns of SERIES, such as B4,B8"
+        )
+    return names
+
+
+def _folder(text):
+    if text.strip():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no name of a folder")
+
+
 def _seed(text):
     with contextlib.suppress(ValueError):
         if 0 <= int(text) < 2**32:
@@ -185,7 +241,7 @@ def _seed(text):
 
 def _relabel(args):
     _require(report=args.report, parquet=args.format == "parquet")
-    with tables.staged(args.out) as folder:
+    with tables.staged(args.out, _OUTPUTS) as folder:
         series = tables.read_series(args.series, bands=args.bands, step=args.step)
         rows, y, label_time = tables.read_labels(args.labels, series)
 
@@ -194,15 +250,18 @@ def _relabel(args):
         detector = HTSVAEDetector(
             dates=series.dates, period=args.period, random_state=args.random_state
         )
-        result, period = _compute(
-            series,
-            rows,
-            y,
-            label_time,
-            detector,
-            explain=args.explain,
-            random_state=args.random_state,
-        )
+        try:
+            result, period = _compute(
+                series,
+                rows,
+                y,
+                label_time,
+                detector,
+                explain=args.explain,
+                random_state=args.random_state,
+            )
+        except ValueError as error:
+            raise ValueError(f"{args.labels} with {args.series}: {error}") from error
         summary = _summary(result, period, args.random_state)
         _write(folder, result, summary, args.format)
         if args.report:
@@ -212,12 +271,18 @@ def _relabel(args):
             (folder / "report.html").write_text(text, encoding="utf-8")
         written = _names(folder, args.out)
     _print_summary(summary)
+    if series.composited:
+        why = "--step asks for it" if args.step else "no sample has all the dates"
+        print(
+            f"composited onto a grid of {len(series.dates)} dates, from "
+            f"{series.dates[0]} to {series.dates[-1]}, because {why}"
+        )
     print(f"wrote {written}")
 
 
 def _demo(args):
     _require(report=True, parquet=False)
-    with tables.staged(args.out) as folder:
+    with tables.staged(args.out, _OUTPUTS) as folder:
         series, truth, label_time, detector, about = _demo_data(args.random_state)
         print(about)
         rows = np.arange(len(truth))
@@ -324,19 +389,24 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
     n = len(series.samples)
     given = np.full(n, None, dtype=object)
     given[rows] = y
-    times = np.full(n, -1)
-    times[rows] = label_time
+    label_times = np.full(n, -1)
+    label_times[rows] = label_time
     progress = _Progress()
     relabeler = StableSampleRelabeler(detector, random_state=random_state)
     with progress.wait("learning"):
         relabeler.fit(series.X[rows], y, label_time=label_time)
-    labels, probability = _timelines(relabeler, series.X, given, times, progress)
+    labels, probability = _timelines(relabeler, series.X, given, label_times, progress)
     found = change_dates(labels)
     inside = series.covered[found.sample, found.date - 1]
     inside &= series.covered[found.sample, found.date]
     changes = np.stack([found.sample[inside], found.date[inside]], axis=1)
+    # What is explained is how a sample left its given label or, without one, the
+    # label of its first date.
+    times = np.where(label_times >= 0, label_times, series.covered.argmax(axis=1))
+    reference = labels[np.arange(n), times]
     attribution = {}
     evidence = [([], [])] * len(changes)
+    stands_out = np.zeros(len(changes), dtype=bool)
     if explain and len(changes):
         from .explainer import GibbsExplainer
 
@@ -344,12 +414,24 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
             FrozenEstimator(relabeler.detector_), random_state=random_state
         )
         explainer.fit(series.X[rows], y, label_time=label_time)
-        attribution = _explanations(explainer, series, times, labels, changes, progress)
+        attribution = _explanations(
+            explainer, series.X, reference, times, labels, changes, progress
+        )
         # Above its prior a cell's probability is what the data speak for.
         prior = expit(explainer.prior_logit)
-        evidence = _evidence(attribution, series.X, labels, given, changes, prior)
+        evidence, stands_out = _evidence(
+            attribution, series.X, labels, reference, changes, prior
+        )
     result = tables.Relabelling(
-        series, given, times, labels, probability, changes, evidence, attribution
+        series,
+        given,
+        label_times,
+        labels,
+        probability,
+        changes,
+        evidence,
+        attribution,
+        stands_out,
     )
     return result, relabeler.detector_.period_
 
@@ -377,41 +459,47 @@ def _timelines(relabeler, X, given, times, progress):
     return labels, probability
 
 
-def _explanations(explainer, series, times, labels, changes, progress):
+def _explanations(explainer, X, reference, times, labels, changes, progress):
     """Probability that each cell is anomalous, of the changed samples.
 
-    Normal is what is normal for the given label, or without one for the label of
-    the sample's first date.
+    Normal is what is normal for the reference label, at `times`.
     """
     changed = np.unique(changes[:, 0])
-    times = np.where(times >= 0, times, series.covered.argmax(axis=1))
     attribution = {}
     with progress.stage("explaining", len(changed)) as advance:
-        for start in range(0, len(changed), _CHUNK):
-            rows = changed[start : start + _CHUNK]
-            y = labels[rows, times[rows]]
+        for start in range(0, len(changed), _EXPLAIN_CHUNK):
+            rows = changed[start : start + _EXPLAIN_CHUNK]
             cells = explainer.explain(
-                series.X[rows],
-                y,
+                X[rows],
+                reference[rows],
                 label_time=times[rows],
-                changed=labels[rows] != y[:, np.newaxis],
+                changed=labels[rows] != reference[rows, np.newaxis],
             )
             attribution.update(zip(rows.tolist(), cells, strict=True))
             advance(len(rows))
     return attribution
 
 
-def _evidence(attribution, X, labels, given, changes, prior):
-    """Bands and dates whose cells stand out, strongest first, for each change.
+def _evidence(attribution, X, labels, reference, changes, prior):
+    """Bands and dates that explain each change, strongest first.
 
     They are sought from the change to the next one (or the end), or, where the
-    change leads back to the given label, from the one before (or the start). A band
-    that is the same at all dates, such as elevation, explains no change.
+    change leads back to the reference label, from the one before (or the start),
+    among the cells above the prior. Where there is none, the strongest few have to
+    do. A band that is the same at all dates, such as elevation, explains no change.
+
+    Returns
+    -------
+    evidence : list of (list of int, list of int)
+        Bands and dates of each change.
+    stands_out : ndarray of shape (n_changes,) of bool
+        Whether a cell is above the prior.
     """
     evidence = []
-    for sample, time in changes:
+    stands_out = np.zeros(len(changes), dtype=bool)
+    for i, (sample, time) in enumerate(changes):
         steps = np.flatnonzero(labels[sample, 1:] != labels[sample, :-1]) + 1
-        if labels[sample, time] == given[sample]:
+        if labels[sample, time] == reference[sample]:
             start, stop = steps[steps < time].max(initial=0), time
         else:
             start, stop = time, steps[steps > time].min(initial=labels.shape[1])
@@ -419,16 +507,25 @@ def _evidence(attribution, X, labels, given, changes, prior):
         observed = ~np.isnan(X[sample])
         low = X[sample].min(axis=1, initial=np.inf, where=observed)
         high = X[sample].max(axis=1, initial=-np.inf, where=observed)
-        telling = (cells > prior) & (high > low)[:, np.newaxis]
-        cells = np.where(telling, cells, 0)
-        bands, dates = cells.sum(axis=1), cells.sum(axis=0)
-        evidence.append((_strongest(bands), [start + t for t in _strongest(dates)]))
-    return evidence
+        telling = ~np.isnan(cells) & (high > low)[:, np.newaxis]
+        above = telling & (cells > prior)
+        stands_out[i] = above.any()
+        if not above.any():
+            few = _strongest(np.where(telling, cells, -np.inf).ravel())
+            above.ravel()[few] = True
+        weights = np.where(above, cells, 0)
+        bands = np.where(above.any(axis=1), weights.sum(axis=1), -np.inf)
+        dates = np.where(above.any(axis=0), weights.sum(axis=0), -np.inf)
+        evidence.append(
+            (_strongest(bands), [int(start) + t for t in _strongest(dates)])
+        )
+    return evidence, stands_out
 
 
 def _strongest(weights):
+    """Indices of the largest weights; one of -inf never counts."""
     order = np.argsort(-weights, kind="stable")[:_TOP]
-    return [int(i) for i in order if weights[i] > 0]
+    return [int(i) for i in order if weights[i] > -np.inf]
 
 
 def _chunks(labelled):
@@ -513,6 +610,8 @@ def _print_summary(summary):
         f"({summary['share_of_samples_changed']:.1%}) change, "
         f"{summary['changes']} times in all"
     )
+    if summary["changes_explained"] is not None:
+        print(tables.tell_explained(summary))
 
 
 def _print_accuracy(accuracy):

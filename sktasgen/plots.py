@@ -116,7 +116,8 @@ class TimelineDisplay:
         samples : array-like of int, default=None
             Indices of the samples to draw; None draws all.
         dates : array-like of shape (n_timesteps,), default=None
-            Dates of the axis; None takes those of the relabeler's detector.
+            Dates of X; None takes those of the relabeler's detector. A detector fitted
+            without dates does not see them: they are for the axis alone.
         sample_names : list of str of length n_samples, default=None
             Names of all samples; None numbers them.
         class_names : list of str, default=None
@@ -131,13 +132,16 @@ class TimelineDisplay:
         """
         X = np.asarray(X)
         rows = np.arange(len(X)) if samples is None else np.atleast_1d(samples)
+        known = _known_dates(relabeler.detector_, dates)
         if y is None:
-            labels, times = relabeler.predict_timeline(X[rows]), None
+            labels, times = relabeler.predict_timeline(X[rows], **known), None
         else:
             if label_time is None:
                 label_time = relabeler.label_time_
             times = np.broadcast_to(label_time, len(X))[rows]
-            labels = relabeler.relabel(X[rows], np.asarray(y)[rows], label_time=times)
+            labels = relabeler.relabel(
+                X[rows], np.asarray(y)[rows], label_time=times, **known
+            )
         if sample_names is not None:
             sample_names = [sample_names[row] for row in rows]
         else:
@@ -219,13 +223,15 @@ class TimelineDisplay:
                 label="given label",
                 zorder=4,  # above the names
             )
-        self.ax_.set_yticks(np.arange(n), samples)
+        self.ax_.set_yticks(np.arange(n), samples, parse_math=False)
         self.ax_.set_ylim(n - 0.5, -0.5)
         self.ax_.set_ylabel("Sample")
         _finish_time_axis(self.ax_, self.dates, edges)
-        self.ax_.legend(
+        legend = self.ax_.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small"
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may have a dollar sign
         return self
 
     def _write_names(self, name, spans, rows, edges):
@@ -240,6 +246,7 @@ class TimelineDisplay:
                     textcoords="offset points",
                     va="center",
                     fontsize=7,
+                    parse_math=False,
                 )
 
 
@@ -312,6 +319,7 @@ class AttributionDisplay:
         label_time=None,
         sample=0,
         dates=None,
+        changed=None,
         band_names=None,
         ax=None,
     ):
@@ -331,7 +339,11 @@ class AttributionDisplay:
         sample : int, default=0
             Index of the sample to draw; no other is explained.
         dates : array-like of shape (n_timesteps,), default=None
-            Dates of the axis; None takes those of the explainer's detector.
+            Dates of X; None takes those of the explainer's detector. A detector fitted
+            without dates does not see them: they are for the axis alone.
+        changed : array-like of shape (n_samples, n_timesteps) of bool, default=None
+            Dates known not to be normal, see
+            :meth:`sktasgen.explainer.GibbsExplainer.explain`.
         band_names : list of str of length n_bands, default=None
             Names of the bands; None numbers them.
         ax : matplotlib Axes, default=None
@@ -343,7 +355,13 @@ class AttributionDisplay:
             The display, drawn.
         """
         X, y, label_time = _only(sample, X, y, label_time)
-        attribution = explainer.explain(X, y, label_time=label_time)[0]
+        attribution = explainer.explain(
+            X,
+            y,
+            label_time=label_time,
+            changed=None if changed is None else np.asarray(changed)[[sample]],
+            **_known_dates(explainer.detector_, dates),
+        )[0]
         return cls(
             attribution,
             series=X.reshape(attribution.shape),
@@ -388,7 +406,7 @@ class AttributionDisplay:
         self.ax_, self.figure_ = _axes(
             ax, (8, 1.2 + 0.4 * n_bands), type(self).__name__
         )
-        # Hatched where nothing was observed: white would read as "not anomalous".
+        # Grey where nothing was observed: white would read as "not anomalous".
         self.ax_.set_facecolor("0.85")
         heat = self.ax_.pcolormesh(
             edges,
@@ -431,7 +449,7 @@ class AttributionDisplay:
                 frameon=False,
                 fontsize="small",
             )
-        self.ax_.set_yticks(np.arange(n_bands), bands)
+        self.ax_.set_yticks(np.arange(n_bands), bands, parse_math=False)
         self.ax_.set_ylim(n_bands - 0.5, -0.5)
         self.ax_.set_ylabel("Band")
         _finish_time_axis(self.ax_, self.dates, edges)
@@ -527,7 +545,8 @@ class ScoreDisplay:
         sample : int, default=0
             Index of the sample to draw; no other is scored.
         dates : array-like of shape (n_timesteps,), default=None
-            Dates of the axis; None takes those of the detector.
+            Dates of X; None takes those of the detector. A detector fitted
+            without dates does not see them: they are for the axis alone.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
 
@@ -537,11 +556,12 @@ class ScoreDisplay:
             The display, drawn.
         """
         X, y, label_time = _only(sample, X, y, label_time)
-        scores = detector.score_timesteps(X, y, label_time=label_time)[0]
+        known = {"label_time": label_time, **_known_dates(detector, dates)}
+        scores = detector.score_timesteps(X, y, **known)[0]
         with_mixture = y is None and detector.reference_ == "class"
         return cls(
             scores,
-            flags=detector.predict_timesteps(X, y, label_time=label_time)[0],
+            flags=detector.predict_timesteps(X, y, **known)[0],
             threshold=(
                 detector.mixture_threshold_ if with_mixture else detector.threshold_
             ),
@@ -640,6 +660,13 @@ def _only(sample, X, y, label_time):
         None if y is None else np.asarray(y)[rows],
         None if label_time is None else np.broadcast_to(label_time, len(X))[rows],
     )
+
+
+def _known_dates(detector, dates):
+    """The dates given, for a detector that was fitted with dates."""
+    if dates is None or getattr(detector, "dates_", None) is None:
+        return {}
+    return {"dates": dates}
 
 
 def _estimator_dates(detector, dates, n_timesteps):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ._optional import import_optional
 from .plots import AttributionDisplay, TimelineDisplay
+from .tables import tell_explained
 
 _N_TIMELINES = 12
 _N_ATTRIBUTIONS = 3
@@ -97,8 +98,9 @@ is another.</caption>
 
 {% if attributions %}
 <h2>Which bands, which dates</h2>
-<p>Of the changed samples with any evidence these are the one with the most, one in
-the middle and the one with the least. The darker a cell, the more probable it is that
+<p>{{ explained }}. Pictured are, of the samples with cells that stand out where there
+are such, the one with the most evidence, one in the middle and the one with the least.
+The darker a cell, the more probable it is that
 this band at this date is not what the label makes one expect. Grey was not observed.
 The line in each row is the band itself, between its lowest and its highest value.</p>
 {% for item in attributions %}{{ picture(item) }}{% endfor %}
@@ -152,6 +154,7 @@ def render_report(result, summary, *, title, about="", accuracy=None, truth=None
         change_dates=_change_dates(result),
         timelines=_timelines(result, truth),
         attributions=_attributions(result),
+        explained=tell_explained(summary) if result.attribution else "",
     )
 
 
@@ -246,10 +249,12 @@ def _tell_timeline(result, row):
 
 def _attributions(result):
     """Heat maps of the samples with most, middling and least evidence."""
-    strength = {}
-    for (sample, _), (bands, _) in zip(result.changes, result.evidence, strict=True):
-        if bands:
-            strength[sample] = float(np.nanmean(result.attribution[sample]))
+    listed = np.array([bool(bands) for bands, _ in result.evidence], dtype=bool)
+    shown = result.stands_out if result.stands_out.any() else listed
+    strength = {
+        sample: float(np.nanmean(result.attribution[sample]))
+        for sample in result.changes[shown, 0]
+    }
     ranked = sorted(strength, key=lambda sample: (-strength[sample], sample))
     return [_attribution(result, int(row)) for row in _evenly(ranked, _N_ATTRIBUTIONS)]
 
@@ -276,12 +281,12 @@ def _attribution(result, row):
         if bands:
             names = ", ".join(series.bands[b] for b in bands)
             when = ", ".join(str(series.dates[t]) for t in dates)
-            told.append(f"The strongest evidence is in {names}, on {when}.")
-    return (
-        _encode(figure),
-        "Heat map of bands by dates. " + " ".join(told),
-        _tell_timeline(result, row),
-    )
+            date = series.dates[result.changes[change, 1]]
+            some = "" if result.stands_out[change] else " no cell stands out;"
+            told.append(f"The change of {date}:{some} strongest in {names}, on {when}.")
+    told = " ".join(told)
+    caption = f"{_tell_timeline(result, row)} {told}"
+    return _encode(figure), f"Heat map of bands by dates. {told}", caption
 
 
 def _evenly(values, n):

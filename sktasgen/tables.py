@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from ._optional import import_optional
+from .preprocessing import _median_gap as _gap_of_samples
 from .preprocessing import composite
 
 _MISSING = ("", "nan", "NaN", "NA", "null")
 _DAY = np.timedelta64(1, "D")
+_MOST_DATES = 20_000  # of a grid: more come from a wrong date, not from satellites
+_TEMPORARY = ".sktasgen-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,9 @@ class SeriesTable:
         Whether a date lies between the first and the last row of the sample.
     composited : bool
         Whether acquisitions were put together on a regular grid.
+    acquisitions : (ndarray of int, ndarray of datetime64[D])
+        Sample index and day of each row, sorted; of use to `read_labels` alone. A
+        cloudy row, without an observed band, is an acquisition too.
     """
 
     samples: np.ndarray
@@ -50,6 +57,7 @@ class SeriesTable:
     X: np.ndarray
     covered: np.ndarray
     composited: bool
+    acquisitions: tuple = ()
 
     @property
     def step(self):
@@ -82,6 +90,8 @@ class Relabelling:
     attribution : dict of int to ndarray of shape (n_bands, n_timesteps)
         Probability that a cell is anomalous, of each changed sample; empty where
         nothing was explained.
+    stands_out : ndarray of shape (n_changes,) of bool
+        Whether a cell that explains the change is more probable than its prior.
     """
 
     series: SeriesTable
@@ -92,6 +102,7 @@ class Relabelling:
     changes: np.ndarray
     evidence: list
     attribution: dict
+    stands_out: np.ndarray
 
     @property
     def differs(self):
@@ -134,7 +145,8 @@ def read_series(path, *, bands=None, step=None):
     ValueError
         If it is not such a table: no rows, columns missing or repeated, a row
         without sample, an unreadable date, a band that is not numeric or has
-        infinite values, two rows of one sample and date.
+        infinite values, two rows of one sample and date, no observation at all, a
+        grid of too many dates.
     """
     frame = _read(path, text=("sample", "date"), numeric=bands)
     names = [name for name in frame.columns if name not in ("sample", "date")]
@@ -159,7 +171,23 @@ def read_series(path, *, bands=None, step=None):
             + "; wanted one row per sample and day."
         )
 
-    X, dates, composited = _on_one_axis(np.stack(values, axis=1), codes, days, step)
+    values = np.stack(values, axis=1)
+    if np.isnan(values).all():
+        raise ValueError(f"{path}: holds no observation: all cells of bands are empty.")
+    composited = _needs_grid(codes, days, step)
+    if composited:
+        step = step or _gap_of_samples(codes, days)
+        ends = np.array([days.argmin(), days.argmax()])
+        wanted = int(np.diff(days[ends])[0] / _DAY) // step + 1
+        if wanted > _MOST_DATES:
+            raise ValueError(
+                f"{path}: a grid of {step} days would have {wanted} dates, "
+                f"from {days[ends[0]]} ({samples[codes[ends[0]]]}) to {days[ends[1]]} "
+                f"({samples[codes[ends[1]]]}); at most {_MOST_DATES} are allowed."
+            )
+        X, dates = composite(values, codes, days, step=step)
+    else:
+        X, dates = _on_own_dates(values, codes, days)
     when = _nearest(days, dates)
     first = np.full(len(samples), len(dates))
     np.minimum.at(first, codes, when)
@@ -167,7 +195,16 @@ def read_series(path, *, bands=None, step=None):
     np.maximum.at(last, codes, when)
     index = np.arange(len(dates))
     covered = (index >= first[:, np.newaxis]) & (index <= last[:, np.newaxis])
-    return SeriesTable(np.asarray(samples), dates, names, X, covered, composited)
+    order = np.lexsort((days, codes))
+    return SeriesTable(
+        np.asarray(samples),
+        dates,
+        names,
+        X,
+        covered,
+        composited,
+        acquisitions=(codes[order], days[order]),
+    )
 
 
 def read_labels(path, series):
@@ -179,8 +216,9 @@ def read_labels(path, series):
         CSV or Parquet with the columns ``sample``, ``date`` and ``label``. Labels
         and samples of a CSV stay the text they are.
     series : SeriesTable
-        The series of the samples. A label counts for the sample's nearest date
-        there (the later one halfway), at most half the median step away.
+        The series of the samples. A label counts for the date of the sample's
+        nearest acquisition with an observed band (the later one halfway), at most
+        half the median step away.
 
     Returns
     -------
@@ -200,7 +238,7 @@ def read_labels(path, series):
     ValueError
         If it is not such a table: no rows, columns missing, a row without sample
         or label, an unreadable date, a sample that is unknown or has two labels,
-        a date too far from the dates of the sample.
+        a date too far from the acquisitions of the sample.
     """
     frame = _read(path, text=("sample", "date", "label"), numeric=())
     sample = _sample_column(frame, path)
@@ -229,18 +267,17 @@ def read_labels(path, series):
             + _some(f"row {r + 1} ({sample[r]})" for r in repeated)
             + "; wanted one label per sample."
         )
-    first = series.covered.argmax(axis=1)
-    last = first + series.covered.sum(axis=1) - 1
-    time = np.clip(_nearest(days, series.dates), first[where], last[where])
-    distance = np.abs(days - series.dates[time]) / _DAY
+    acquired, distance = _nearest_acquisition(where, days, series)
     far = np.flatnonzero(distance > series.step / 2)
     if len(far):
         raise ValueError(
             f"{path}: {len(far)} label date(s) more than half the median step "
-            f"({series.step / 2:g} days) from the nearest date of the sample: "
+            f"({series.step / 2:g} days) from any acquisition of the sample with an "
+            "observed band: "
             + _some(f"row {r + 1} ({sample[r]}, {days[r]})" for r in far)
             + "."
         )
+    time = _nearest(acquired, series.dates)
     order = np.argsort(where)
     return where[order], _label_values(label)[order], time[order]
 
@@ -320,7 +357,9 @@ def summary_of(result):
     Returns
     -------
     dict
-        Ready for JSON. ``transitions`` counts changes, from label to label.
+        Ready for JSON. ``transitions`` counts changes, from label to label;
+        ``changes_explained`` is the share of changes with a cell that stands out,
+        None where nothing was explained.
     """
     series = result.series
     labelled = result.label_time >= 0
@@ -339,6 +378,9 @@ def summary_of(result):
         "samples_changed": len(changed),
         "share_of_samples_changed": len(changed) / len(series.samples),
         "changes": len(result.changes),
+        "changes_explained": (
+            float(result.stands_out.mean()) if result.attribution else None
+        ),
         "share_of_dates_changed": float(
             result.differs.sum() / max(1, series.covered[labelled].sum())
         ),
@@ -356,6 +398,15 @@ def summary_of(result):
     }
 
 
+def tell_explained(summary):
+    """Say in how many of the changes cells stand out."""
+    explained = round(summary["changes_explained"] * summary["changes"])
+    told = f"{explained} of {summary['changes']} changes have cells that stand out"
+    if explained < summary["changes"]:
+        told += "; for the others the strongest are listed"
+    return told
+
+
 def write_table(frame, path):
     """Write a table as CSV or Parquet, as the name's ending says."""
     if _kind(path) == "parquet":
@@ -366,17 +417,20 @@ def write_table(frame, path):
 
 
 @contextlib.contextmanager
-def staged(folder):
+def staged(folder, names):
     """Write several files into a folder, all of them or none.
 
     Files are written to a temporary folder inside `folder`, which is made where
-    it is missing, and moved to their names once the block ends without error.
-    After an error everything is as it was before.
+    it is missing, and moved to their names once the block ends without error; what
+    `names` lists and the block did not write is removed then, for it is of a
+    former run. After an error everything is as it was before.
 
     Parameters
     ----------
     folder : str or path
         Where the files are to lie.
+    names : iterable of str
+        Names of all files that the block may write.
 
     Yields
     ------
@@ -386,24 +440,55 @@ def staged(folder):
     Raises
     ------
     OSError
-        If `folder` is a file, or cannot be made or written to.
+        If `folder` is a file, or cannot be made or written to, or one of `names`
+        is there and no regular file.
     """
     folder = Path(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     work = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".sktasgen-", dir=folder))
-        yield work
-        for file in sorted(work.iterdir()):
-            os.replace(file, folder / file.name)
+        for name in names:
+            if (folder / name).exists() and not (folder / name).is_file():
+                raise OSError(f"{folder / name}: in the way, as it is no regular file")
+        work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+        new, old = work / f"{_TEMPORARY}new", work / f"{_TEMPORARY}old"
+        new.mkdir()
+        old.mkdir()
+        yield new
+        _exchange(folder, names, new, old)
         made = []
+    except OSError as error:
+        if isinstance(error.filename, str):
+            parts = Path(error.filename).parts
+            error.filename = str(
+                Path(*(part for part in parts if not part.startswith(_TEMPORARY)))
+            )
+        raise
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+def _exchange(folder, names, new, old):
+    """Move `names` from the folder to `old` and all of `new` there, or nothing."""
+    written = sorted(file.name for file in new.iterdir())
+    try:
+        for name in names:
+            if os.path.lexists(folder / name):
+                os.replace(folder / name, old / name)
+        for name in written:
+            os.replace(new / name, folder / name)
+    except BaseException:
+        for name in names:
+            if os.path.lexists(old / name):
+                os.replace(old / name, folder / name)
+            elif name in written and not os.path.lexists(new / name):
+                os.unlink(folder / name)
+        raise
 
 
 def _kind(path):
@@ -418,38 +503,61 @@ def _read(path, *, text, numeric):
     """Columns `text` and `numeric` (None: all others) as a frame with rows."""
     pandas = import_optional("pandas", extra="io", purpose="Reading tables")
     kind = _kind(path)
-    if Path(path).is_dir() or not Path(path).exists():
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a table.")
+    if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file.")
-    try:
+    with _readable(path, kind):
         if kind == "csv":
             header = _csv(pandas, path, header=None, nrows=1, dtype=str)
-            names = ["" if v is None else v for v in header.iloc[0].fillna("").tolist()]
+            found = ["" if v is None else v for v in header.iloc[0].fillna("").tolist()]
         else:
             arrow = import_optional(
                 "pyarrow.parquet", extra="io", purpose="Reading Parquet"
             )
-            names = [str(name) for name in arrow.read_schema(path).names]
-    except ValueError as error:
-        raise ValueError(f"{path}: not a readable {kind} table: {error}") from error
+            found = [str(name) for name in arrow.read_schema(path).names]
+            # What pandas calls an index without a name is no band.
+            found = [name for name in found if not name.startswith("__index_level_")]
+    names = [name.strip() for name in found]
     wanted = _wanted_columns(path, names, text, numeric)
-    try:
+    in_file = dict(zip(names, found, strict=True))
+    columns = [in_file[name] for name in wanted]
+    with _readable(path, kind):
         if kind == "csv":
-            others = [name for name in wanted if name not in text]
             frame = _csv(
                 pandas,
                 path,
                 index_col=False,
-                dtype=dict.fromkeys(text, str),
-                na_values=dict.fromkeys(others, _MISSING),
+                dtype=dict.fromkeys(columns[: len(text)], str),
+                na_values=dict.fromkeys(columns[len(text) :], _MISSING),
                 low_memory=False,
             )
         else:
-            frame = pandas.read_parquet(path, columns=wanted).reset_index(drop=True)
-    except ValueError as error:
-        raise ValueError(f"{path}: not a readable {kind} table: {error}") from error
+            # What pandas writes about its index would turn columns into one.
+            table = arrow.read_table(path, columns=columns)
+            frame = table.to_pandas(ignore_metadata=True)
     if frame.empty:
         raise ValueError(f"{path}: the table has no rows.")
-    return frame[wanted]
+    frame = frame[columns].set_axis(wanted, axis=1)
+    for name in text:
+        if frame[name].dtype.kind == "O":
+            frame[name] = frame[name].map(_stripped, na_action="ignore")
+    return frame
+
+
+def _stripped(value):
+    return value.strip() if isinstance(value, str) else value
+
+
+@contextlib.contextmanager
+def _readable(path, kind):
+    """Name the file in what its readers raise."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError, NotImplementedError, zlib.error) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise ValueError(f"{path}: not a readable {kind} table: {error}") from error
 
 
 def _csv(pandas, path, **options):
@@ -485,7 +593,8 @@ def _wanted_columns(path, names, text, numeric):
     if missing:
         raise ValueError(
             f"{path}: missing column(s) {_some(missing)}; found "
-            f"{_some(map(repr, names), 12)}."
+            f"{_some(map(repr, names), 12)}"
+            + ("; columns are separated by commas." if len(names) == 1 else ".")
         )
     return wanted
 
@@ -562,17 +671,38 @@ def _label_values(label):
     return np.array([str(value) for value in values])
 
 
-def _on_one_axis(values, codes, days, step):
-    """Series, dates, and whether they had to be composited."""
-    dates, when = np.unique(days, return_inverse=True)
+def _needs_grid(codes, days, step):
     # One sample with every date: the others merely lack rows.
-    if step is not None or np.bincount(codes).max() < len(dates):
-        X, dates = composite(values, codes, days, step=step)
-        return X, dates, True
+    return step is not None or bool(np.bincount(codes).max() < len(np.unique(days)))
+
+
+def _on_own_dates(values, codes, days):
+    dates, when = np.unique(days, return_inverse=True)
     shape = (codes.max() + 1, values.shape[1], len(dates))
     X = np.full(shape, np.nan, dtype=values.dtype)
     X[codes, :, when] = values
-    return X, dates, False
+    return X, dates
+
+
+def _nearest_acquisition(where, days, series):
+    """Day of the sample's acquisition nearest to each day, and how many days away.
+
+    The later one halfway; infinitely far where the sample has none.
+    """
+    codes, acquired = series.acquisitions
+    # Days apart from those of any other sample, so that one search does for all.
+    origin = min(days.min(), acquired.min())
+    span = int((max(days.max(), acquired.max()) - origin) / _DAY) + 1
+    keys = codes * span + ((acquired - origin) / _DAY).astype(np.int64)
+    wanted = where * span + ((days - origin) / _DAY).astype(np.int64)
+    after = np.searchsorted(keys, wanted)
+    either = np.clip([after, after - 1], 0, len(keys) - 1)
+    away = np.where(
+        codes[either] == where, np.abs(acquired[either] - days) / _DAY, np.inf
+    )
+    nearer = away.argmin(axis=0)[np.newaxis]
+    take = [np.take_along_axis(a, nearer, axis=0)[0] for a in (acquired[either], away)]
+    return take[0], take[1]
 
 
 def _nearest(days, dates):

@@ -1,8 +1,10 @@
 """The command line: the job from file to file, and one line for every mistake."""
 
+import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -120,15 +122,23 @@ def test_relabel_from_tables_to_tables(data, inputs, tmp_path, quick, capsys):
         assert set(filter(None, row.bands.split(";"))) <= set(data.band_names)
         assert set(filter(None, row.dates.split(";"))) <= set(when)
     assert len(changes) == (labels[:, 1:] != labels[:, :-1]).sum()
-    assert (changes["bands"] != "").mean() > 0.5  # the true cells are many
+    assert (changes["bands"] != "").all()
+    assert (changes["dates"] != "").all()
 
     summary = json.loads((out / "summary.json").read_text())
     assert summary["changes"] == len(changes)
+    assert summary["changes_explained"] > 0.5  # the true cells are many
+    explained = round(summary["changes_explained"] * len(changes))
+    told = f"{explained} of {len(changes)} changes have cells that stand out"
+    assert told in printed
     assert summary["samples_unlabelled"] == 3
     assert summary["period"] == 12
     assert summary["bands"] == data.band_names
 
     page = (out / "report.html").read_text()
+    assert told in page
+    captions = " ".join(re.findall("<figcaption>(.*?)</figcaption>", page, re.S))
+    assert "strongest in" in captions
     assert not re.findall(r'(?:src|href)="(?!data:)', page)  # needs no other file
     images = re.findall(r"<img [^>]*>", page)
     assert len(images) >= 2
@@ -144,16 +154,23 @@ def test_the_same_again_and_from_parquet_to_parquet(inputs, tmp_path, quick):
 
     options = ["--no-explain", "--format", "parquet"]
     assert relabel(inputs, out, *options, series="series.parquet") == 0
-    assert contents(out)["summary.json"] == first["summary.json"]
+    files = contents(out)
+    assert files["summary.json"] == first["summary.json"]
+    # The tables of the former run would contradict those of this one.
+    assert sorted(files) == [
+        "changes.parquet",
+        "dynamic_labels.parquet",
+        "summary.json",
+    ]
     frame = pandas.read_parquet(out / "dynamic_labels.parquet")
-    assert frame.dtypes.astype(str).to_dict() == {
-        "sample": "str",
-        "date": "datetime64[ms]",
-        "label": "str",
-        "probability": "float64",
-        "changed": "boolean",
-    }
-    as_csv = pandas.read_csv(out / "dynamic_labels.csv")
+    assert list(frame) == ["sample", "date", "label", "probability", "changed"]
+    types = pandas.api.types
+    assert types.is_string_dtype(frame["sample"])
+    assert types.is_string_dtype(frame["label"])
+    assert types.is_datetime64_any_dtype(frame["date"])
+    assert frame["probability"].dtype == "float64"
+    assert frame["changed"].dtype == "boolean"
+    as_csv = pandas.read_csv(io.BytesIO(first["dynamic_labels.csv"]))
     assert frame["label"].tolist() == as_csv["label"].tolist()
     changes = pandas.read_parquet(out / "changes.parquet")
     assert set(changes["bands"]) == {""}  # not explained
@@ -170,16 +187,98 @@ def test_evidence_lies_where_the_label_is_another():
     cells[1, 2:5] = [0.2, np.nan, 0.9]
     cells[2] = 1
     cells[0, 6] = 0.9  # odd, but the label there is the given one
-    given = np.array(["a"], dtype=object)
     changes = np.array([[0, 2], [0, 5]])
-    found = _evidence({0: cells}, X, labels, given, changes, 0.1)
-    assert found == [([1, 0], [4, 3, 2])] * 2
-    # Without a given label the change back is no way back.
-    found = _evidence({0: cells}, X, labels, np.array([None]), changes, 0.1)
-    assert found == [([1, 0], [4, 3, 2]), ([0], [6])]
-    # Nothing above the prior, nothing listed.
-    found = _evidence({0: cells}, X, labels, given, changes, 0.95)
-    assert found == [([], [])] * 2
+
+    def evidence(reference, prior):
+        found, stands_out = _evidence(
+            {0: cells}, X, labels, np.array([reference]), changes, prior
+        )
+        return found, stands_out.tolist()
+
+    # The way back is judged by the same dates as the way there.
+    assert evidence("a", 0.1) == ([([1, 0], [4, 3, 2])] * 2, [True, True])
+    # Seen from another label the last dates are a change of their own.
+    found = [([1, 0], [4, 3, 2]), ([0], [6])]
+    assert evidence("c", 0.1) == (found, [True, True])
+    # Where nothing stands out the strongest five cells have to do.
+    found = ([0, 1], [4, 3, 2])
+    cells[1, 2:5] = cells[0, 3] = 0.01
+    cells[0, 3:5] = 0.04, 0.07
+    assert evidence("a", 0.95) == ([found] * 2, [False, False])
+
+
+def test_no_evidence_without_observations():
+    from sktasgen.__main__ import _evidence
+
+    X = np.array([[[0, 1, np.nan, np.nan]]])
+    labels = np.array([list("aabb")])
+    found, stands_out = _evidence({0: X[0] * 0}, X, labels, ["a"], [[0, 2]], 0.1)
+    assert found == [([], [])]
+    assert not stands_out.any()
+
+
+def test_an_unlabelled_sample_that_changes_to_and_fro_is_told_once(
+    tmp_path, monkeypatch
+):
+    from sktasgen import __main__ as cli
+    from sktasgen import explainer, relabeler, tables
+
+    class Relabeler:
+        classes_ = np.array(["a", "b"])
+        detector_ = None
+
+        def __init__(self, detector, random_state):
+            self.detector_ = detector
+
+        def fit(self, X, y, label_time):
+            return self
+
+        def predict_timeline(self, X):
+            return np.array([list("aabbaa")] * len(X))
+
+        def relabel(self, X, y, label_time):
+            return np.array([list("aaaaaa")] * len(X))
+
+        def predict_proba_timeline(self, X, y=None, label_time=None):
+            return np.full((len(X), 6, 2), 0.5)
+
+    class Explainer:
+        prior_logit = 0.0
+
+        def __init__(self, detector, random_state):
+            pass
+
+        def fit(self, X, y, label_time):
+            return self
+
+        def explain(self, X, y, label_time, changed):
+            assert y.tolist() == ["a"]
+            assert changed.tolist() == [[False, False, True, True, False, False]]
+            return np.where(changed[:, np.newaxis], 0.9, 0.6)
+
+    monkeypatch.setattr(relabeler, "StableSampleRelabeler", Relabeler)
+    monkeypatch.setattr(explainer, "GibbsExplainer", Explainer)
+    series = tables.SeriesTable(
+        np.array(["p", "q"]),
+        np.datetime64("2020-01-01") + np.arange(6),
+        ["B4"],
+        np.arange(12.0).reshape(2, 1, 6),
+        np.ones((2, 6), dtype=bool),
+        False,
+    )
+    detector = type("Detector", (), {"period_": 12, "fit": None})()
+    result, _ = cli._compute(
+        series,
+        np.array([0]),
+        np.array(["a"]),
+        np.array([0]),
+        detector,
+        explain=True,
+        random_state=0,
+    )
+    assert result.changes.tolist() == [[1, 2], [1, 4]]
+    assert result.evidence == [([0], [2, 3])] * 2
+    assert result.label_time.tolist() == [0, -1]
 
 
 def test_a_failure_while_writing_leaves_the_old_files(
@@ -200,16 +299,48 @@ def test_a_failure_while_writing_leaves_the_old_files(
     assert capsys.readouterr().err == "sktasgen: error: No space left on device\n"
 
 
-def test_ctrl_c_leaves_no_file(inputs, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interruption_leaves_no_file(inputs, tmp_path, monkeypatch, capsys, name):
     from sktasgen import tables
 
+    before = signal.getsignal(signal.SIGTERM)
+
     def interrupt(*args):
-        raise KeyboardInterrupt
+        signal.raise_signal(getattr(signal, name))
 
     monkeypatch.setattr(tables, "read_labels", interrupt)
     assert relabel(inputs, tmp_path / "out") == 130
     assert list(tmp_path.iterdir()) == []
     assert "nothing was written" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_too_little_memory_is_one_line(inputs, tmp_path, monkeypatch, capsys):
+    from sktasgen import tables
+
+    def hungry(*args):
+        raise MemoryError("Unable to allocate 1 PiB")
+
+    monkeypatch.setattr(tables, "read_labels", hungry)
+    assert relabel(inputs, tmp_path / "out") == 2
+    errors = capsys.readouterr().err
+    assert errors == "sktasgen: error: not enough memory: Unable to allocate 1 PiB\n"
+
+
+def test_a_folder_in_the_way_is_refused_before_the_work(inputs, tmp_path, capsys):
+    (tmp_path / "summary.json").mkdir()
+    assert relabel(inputs, tmp_path, series="none.csv") == 2
+    errors = capsys.readouterr().err
+    assert re.fullmatch("sktasgen: error: .*summary.json: in the way.*\n", errors)
+
+
+def test_a_grid_is_explained(inputs, tmp_path, quick, capsys):
+    options = ["--no-explain", "--step", "40"]
+    assert relabel(inputs, tmp_path, *options) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"composited onto a grid of \d+ dates, .*--step asks", printed)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["changes_explained"] is None
 
 
 SERIES = "sample,date,B4\n" + "".join(
@@ -236,8 +367,13 @@ LABELS = "sample,date,label\na,2020-01-01,crop\nb,2020-01-21,water\n"
         (SERIES, LABELS.replace("-21", "-30"), r"half the median step.*row 2 \(b"),
         (SERIES, LABELS + "a,2020-01-11,crop\n", "label a sample again"),
         (SERIES, LABELS.replace("label", "class"), r"missing column\(s\) label"),
-        (SERIES, LABELS.replace("water", "crop"), "one class 'crop'.*at least 2"),
-        (re.sub(r"0\.\d+", "", SERIES), LABELS, "holds no observation"),
+        (
+            SERIES,
+            LABELS.replace("water", "crop"),
+            r"labels.csv with .*series.csv: .*one class 'crop'.*at least 2",
+        ),
+        (re.sub(r"0\.\d+", "", SERIES), LABELS, "series.csv: holds no observation"),
+        (SERIES.replace(",", ";"), LABELS, r"found 'sample;date;B4'; .* by commas"),
         (SERIES, "", "labels.csv: not a readable csv table"),
         (None, LABELS, "series.csv: no such file"),
     ],
@@ -261,7 +397,11 @@ def test_bad_tables_end_with_one_line(tmp_path, capsys, series, labels, message)
         (["mend"], "invalid choice: 'mend'"),
         (["relabel", "s.csv"], "required: --labels, --out"),
         (["relabel", "s.csv", "--step", "0"], "--step: '0' is not a positive whole"),
-        (["relabel", "s.csv", "--period", "x"], "--period: 'x' is not a positive"),
+        (["relabel", "s.csv", "--period", "x"], "--period: 'x' is not .* 1 to 366"),
+        (["relabel", "s.csv", "--period", "10000000"], "--period: .* from 1 to 366"),
+        (["relabel", "s.csv", "--bands", ""], "--bands: '' has an empty name"),
+        (["relabel", "s.csv", "--bands", "B4,"], "--bands: 'B4,' has an empty name"),
+        (["relabel", "s.csv", "--out", ""], "--out: '' is no name of a folder"),
         (["relabel", "s.csv", "--random-state", "-1"], "not a whole number from 0"),
         (["relabel", "s.csv", "--format", "xlsx"], "--format: invalid choice: 'xlsx'"),
         (["demo", "--shiny"], "unrecognized arguments: --shiny"),
@@ -381,6 +521,7 @@ def test_a_report_without_changes_and_with_odd_names():
         changes=np.empty((0, 2), dtype=int),
         evidence=[],
         attribution={},
+        stands_out=np.zeros(0, dtype=bool),
     )
     summary = tables.summary_of(result) | {"period": 1, "random_state": 0}
     page = render_report(result, summary | {"sktasgen": "0"}, title=odd)

@@ -49,8 +49,9 @@ class FakeRelabeler:
 class FakeExplainer:
     detector_ = SimpleNamespace(dates_=DATES)
 
-    def explain(self, X, y=None, *, label_time=None):
+    def explain(self, X, y=None, *, label_time=None, changed=None):
         self.called_with = X, y, label_time
+        self.changed = changed
         return np.where(np.isnan(X), np.nan, X > 0).reshape(len(X), 2, -1)
 
 
@@ -200,6 +201,66 @@ def test_attribution_explains_one_sample_only(ax):
         explainer, X.reshape(2, -1), sample=1, ax=figure.Figure().add_subplot()
     )
     np.testing.assert_array_equal(flat.series, X[1])
+
+
+def test_attribution_passes_the_mask_of_its_sample(ax):
+    changed = np.array([[True, False], [False, True]])
+    explainer = FakeExplainer()
+    AttributionDisplay.from_estimator(
+        explainer, np.zeros((2, 2, 2)), changed=changed, sample=1, ax=ax
+    )
+    assert explainer.changed.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("fitted_with_dates", [True, False])
+def test_dates_reach_a_detector_that_was_fitted_with_dates(fitted_with_dates):
+    seen = []
+    fitted = DATES if fitted_with_dates else None
+
+    def answer(value):
+        def method(*args, dates=None, **options):
+            seen.append(dates)
+            return value
+
+        return method
+
+    detector = SimpleNamespace(
+        dates_=fitted,
+        reference_="pooled",
+        threshold_=1.0,
+        score_timesteps=answer(np.zeros((1, 3))),
+        predict_timesteps=answer(np.zeros((1, 3), dtype=bool)),
+    )
+    user = SimpleNamespace(
+        detector_=detector,
+        classes_=np.array(["a"]),
+        label_time_=0,
+        relabel=answer(np.array([["a"] * 3])),
+        predict_timeline=answer(np.array([["a"] * 3])),
+        explain=answer(np.zeros((1, 2, 3))),
+    )
+    X, later = np.zeros((1, 2, 3)), DATES[:3] + 365
+    for display, estimator, y in (
+        (TimelineDisplay, user, ["a"]),
+        (TimelineDisplay, user, None),
+        (AttributionDisplay, user, None),
+        (ScoreDisplay, detector, None),
+    ):
+        ax = figure.Figure().add_subplot()
+        drawn = display.from_estimator(estimator, X, y, dates=later, ax=ax)
+        assert drawn.dates is later
+    assert len(seen) == 5
+    assert all(dates is (later if fitted_with_dates else None) for dates in seen)
+
+
+def test_dollar_signs_are_no_mathematics(ax):
+    odd = r"$\frac{$"
+    TimelineDisplay([[odd, "b"]], sample_names=[odd]).plot(ax=ax)
+    ax.figure.draw_without_rendering()
+    other = figure.Figure().add_subplot()
+    AttributionDisplay([[0.1, 0.2]], band_names=[odd]).plot(ax=other)
+    other.figure.draw_without_rendering()
+    assert texts(other.get_yticklabels()) == [odd]
 
 
 def test_scores_flags_and_threshold(ax):

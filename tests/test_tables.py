@@ -121,8 +121,10 @@ def test_parquet_keeps_its_types(tmp_path):
         }
     )
     series = tables.read_series(save(frame, tmp_path / "s.parquet"))
-    assert series.X.dtype == np.float64
+    assert series.X.dtype == np.float32
     assert series.samples.tolist() == [3, 1]
+    other = save(frame.astype({"B8": "float64"}), tmp_path / "other.parquet")
+    assert tables.read_series(other).X.dtype == np.float64
     one = tables.read_series(tmp_path / "s.parquet", bands=["B4"])
     assert one.X.dtype == np.float32
     np.testing.assert_array_equal(one.dates, [day("2020-01-01"), day("2020-02-01")])
@@ -130,6 +132,73 @@ def test_parquet_keeps_its_types(tmp_path):
     (tmp_path / "l.csv").write_text("sample,date,label\n1,2020-02-01,007\n")
     rows, y, label_time = tables.read_labels(tmp_path / "l.csv", series)
     assert (rows.tolist(), y.tolist(), label_time.tolist()) == ([1], ["007"], [1])
+
+
+@pytest.mark.parametrize("index", ["sample", "date", ["sample", "date"], "B4"])
+def test_an_index_in_parquet_is_a_column(tmp_path, index):
+    frame = long_table(
+        np.ones((2, 1, 2)), [day("2020-01-01"), day("2020-02-01")], ["B4"], "ab"
+    )
+    frame.set_index(index).to_parquet(tmp_path / "s.parquet")
+    series = tables.read_series(tmp_path / "s.parquet")
+    assert series.samples.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(series.X, 1)
+    labels = pandas.DataFrame({"sample": ["b"], "date": "2020-01-01", "label": "x"})
+    labels.set_index("sample").to_parquet(tmp_path / "l.parquet")
+    frame.iloc[[0, 1, 3]].to_parquet(tmp_path / "i.parquet")
+    assert tables.read_series(tmp_path / "i.parquet").bands == ["B4"]
+    rows, y, _ = tables.read_labels(tmp_path / "l.parquet", series)
+    assert (rows.tolist(), y.tolist()) == ([1], ["x"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_blanks_around_names_do_not_count(tmp_path, kind):
+    frame = pandas.DataFrame(
+        {" sample": ["a ", "a"], "date ": ["2020-01-01 ", "2020-02-01"], " B4 ": [1, 2]}
+    )
+    series = tables.read_series(save(frame, tmp_path / f"s.{kind}"), bands=["B4"])
+    assert series.samples.tolist() == ["a"]
+    assert series.bands == ["B4"]
+    frame = pandas.DataFrame({"sample ": [" a"], "date": "2020-01-01", "label": "x "})
+    _, y, _ = tables.read_labels(save(frame, tmp_path / f"l.{kind}"), series)
+    assert y.tolist() == ["x"]
+
+
+def test_broken_files_are_named(tmp_path):
+    whole = tmp_path / "whole.csv.gz"
+    save(
+        long_table(
+            np.random.default_rng(0).random((9, 3, 9)),
+            day("2020-01-01") + np.arange(9),
+            "xyz",
+            range(9),
+        ),
+        whole,
+    )
+    data = whole.read_bytes()
+    middle = len(data) // 2
+    broken = {
+        "cut.csv.gz": data[:middle],
+        "bent.csv.gz": data[:middle] + bytes(20) + data[middle + 20 :],
+        "plain.csv.gz": b"sample,date,B4\n",
+        "cut.parquet": b"PAR1" + data,
+    }
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}: not a readable"):
+            tables.read_series(tmp_path / name)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(OSError, match="folder.csv: is a folder, not a table"):
+        tables.read_series(tmp_path / "folder.csv")
+
+
+def test_a_grid_beyond_reason_names_its_ends(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text(GOOD + "c,2250-01-01,1\n")
+    message = r"s.csv: a grid of 1 days .* 2020-01-01 \(a\) to 2250-01-01 \(c\)"
+    with pytest.raises(ValueError, match=message):
+        tables.read_series(path, step=1)
+    assert len(tables.read_series(path, step=100).dates) < 1000
 
 
 def test_dates_may_be_of_many_types(tmp_path):
@@ -229,18 +298,47 @@ def read_labels(tmp_path, series, text):
     return tables.read_labels(path, series)
 
 
-def test_a_label_counts_for_the_nearest_date_of_its_sample(tmp_path, series):
+def test_a_label_counts_for_the_nearest_acquisition_of_its_sample(tmp_path, series):
     rows, y, label_time = read_labels(
-        tmp_path, series, "b,2020-01-05,crop\na,2020-01-06,NA\nc,2020-01-06,water\n"
+        tmp_path, series, "b,2020-01-14,crop\na,2020-01-06,NA\nc,2020-01-06,water\n"
     )
     assert rows.tolist() == [0, 1, 2]
     assert y.tolist() == ["NA", "crop", "water"]  # text stays the text it is
-    assert label_time.tolist() == [1, 0, 1]  # halfway goes to the later date
+    assert label_time.tolist() == [1, 1, 1]  # halfway goes to the later date
 
 
 def test_labels_of_some_samples_only(tmp_path, series):
-    rows, y, label_time = read_labels(tmp_path, series, "b,2019-12-28,crop\n")
-    assert (rows.tolist(), y.tolist(), label_time.tolist()) == ([1], ["crop"], [0])
+    rows, y, label_time = read_labels(tmp_path, series, "a,2019-12-28,crop\n")
+    assert (rows.tolist(), y.tolist(), label_time.tolist()) == ([0], ["crop"], [0])
+
+
+def test_on_a_grid_a_label_follows_its_acquisition(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "s.csv"
+    acquired, lines = {}, ["sample,date,B4"]
+    for name in "abcd":
+        offsets = np.sort(rng.choice(200, 20, replace=False))
+        seen = rng.random(20) < 0.7
+        days = day("2020-01-01") + offsets
+        lines += [
+            f"{name},{d},{1 if s else ''}" for d, s in zip(days, seen, strict=True)
+        ]
+        acquired[name] = days
+    path.write_text("\n".join(lines))
+    series = tables.read_series(path, step=10)
+    for offset in range(-5, 205, 11):
+        label = day("2020-01-01") + offset
+        for i, name in enumerate("abcd"):
+            away = np.abs(acquired[name] - label).astype(int)
+            text = f"{name},{label},crop\n"
+            if away.min() > 5:
+                with pytest.raises(ValueError, match="half the median step"):
+                    read_labels(tmp_path, series, text)
+                continue
+            nearest = acquired[name][away == away.min()][-1]
+            (time,) = read_labels(tmp_path, series, text)[2]
+            slot = np.abs(series.dates - nearest)
+            assert slot[time] == slot.min()
 
 
 @pytest.mark.parametrize(
@@ -255,8 +353,11 @@ def test_labels_of_some_samples_only(tmp_path, series):
             "a,2020-01-17,crop\n",
             r"more than half the median step \(5 days\).*row 1 \(a, 2020-01-17\)",
         ),
-        # The grid has this date, but c has no acquisition near it.
-        ("c,2020-01-01,crop\n", r"nearest date of the sample: row 1 \(c"),
+        # The axis has this date, but c has no acquisition near it; b has a cloudy one.
+        (
+            "b,2020-01-01,crop\nc,2020-01-01,crop\n",
+            r"1 label date.*any acquisition.*row 2 \(c, ",
+        ),
         (
             "a,2020-01-01,crop\na,2020-01-11,water\n",
             r"2 rows label a sample again: row 1 \(a\), row 2",
@@ -269,7 +370,7 @@ def test_a_bad_label_table_is_named_by_row(tmp_path, series, text, message):
 
 
 def test_number_labels_of_parquet_stay_numbers(tmp_path, series):
-    frame = pandas.DataFrame({"sample": ["a", "b"], "date": "2020-01-01"})
+    frame = pandas.DataFrame({"sample": ["a", "b"], "date": "2020-01-11"})
     for label, dtype in (([3, 4], "int64"), ([True, False], "bool")):
         path = save(frame.assign(label=label), tmp_path / "l.parquet")
         assert tables.read_labels(path, series)[1].dtype == dtype
@@ -307,6 +408,7 @@ def result():
         changes=np.array([[0, 1], [0, 3], [1, 2]]),
         evidence=[([1, 0], [2, 1]), ([1], [2]), ([], [])],
         attribution={0: np.full((2, 4), 0.9)},
+        stands_out=np.array([True, True, False]),
     )
 
 
@@ -336,8 +438,13 @@ def test_tables_without_a_change_keep_their_columns(result, tmp_path):
     import dataclasses
 
     still = dataclasses.replace(
-        result, changes=np.empty((0, 2), dtype=int), evidence=[], attribution={}
+        result,
+        changes=np.empty((0, 2), dtype=int),
+        evidence=[],
+        attribution={},
+        stands_out=np.zeros(0, dtype=bool),
     )
+    assert tables.summary_of(still)["changes_explained"] is None
     frame = tables.changes_table(still)
     assert frame.shape == (0, 6)
     tables.write_table(frame, tmp_path / "c.csv")
@@ -367,6 +474,8 @@ def test_summary_counts(result):
     assert summary["samples_unlabelled"] == 1
     assert summary["samples_changed"] == 2
     assert summary["changes"] == 3
+    assert summary["changes_explained"] == pytest.approx(2 / 3)
+    assert tables.tell_explained(summary).startswith("2 of 3 changes have")
     assert summary["transitions"] == {"crop": {"water": 1}, "water": {"crop": 2}}
     assert summary["share_of_dates_changed"] == pytest.approx(2 / 7)
     assert summary["share_of_cells_observed"] == pytest.approx(21 / 22)
@@ -376,23 +485,61 @@ def test_summary_counts(result):
 
 def test_staged_files_appear_together_or_not_at_all(tmp_path):
     out = tmp_path / "new" / "folder"
-    with pytest.raises(RuntimeError), tables.staged(out) as work:
+    with pytest.raises(RuntimeError), tables.staged(out, ["a.csv", "b.csv"]) as work:
         (work / "a.csv").write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
-    with tables.staged(out) as work:
+    with tables.staged(out, ["a.csv", "b.csv"]) as work:
         (work / "a.csv").write_text("first")
-    with pytest.raises(RuntimeError), tables.staged(out) as work:
+    with pytest.raises(RuntimeError), tables.staged(out, ["a.csv", "b.csv"]) as work:
         (work / "a.csv").write_text("second")
         raise RuntimeError
     assert [file.name for file in out.iterdir()] == ["a.csv"]
     assert (out / "a.csv").read_text() == "first"
 
-    with tables.staged(out) as work:
+    with tables.staged(out, ["a.csv", "b.csv"]) as work:
         (work / "a.csv").write_text("second")
     assert (out / "a.csv").read_text() == "second"
     assert [file.name for file in out.iterdir()] == ["a.csv"]
+
+
+def test_a_failed_move_leaves_what_was_there(tmp_path, monkeypatch):
+    import os
+
+    names = ["a.csv", "b.csv", "c.csv"]
+    (tmp_path / "a.csv").write_text("old a")
+    (tmp_path / "c.csv").write_text("old c")
+    replace = os.replace
+
+    def fail_at_c(source, target):
+        if target == tmp_path / "c.csv" and "new" in str(source):
+            raise PermissionError(
+                13, "Permission denied", str(source), None, str(target)
+            )
+        replace(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError) as caught:
+        patched.setattr(os, "replace", fail_at_c)
+        with tables.staged(tmp_path, names) as work:
+            for name in names:
+                (work / name).write_text("new")
+    assert caught.value.filename == str(tmp_path / "c.csv")
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"a.csv": "old a", "c.csv": "old c"}
+
+    # What is not written again is of a former run.
+    (tmp_path / "mine.csv").write_text("mine")
+    with tables.staged(tmp_path, names) as work:
+        (work / "b.csv").write_text("new")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.csv", "mine.csv"]
+
+
+def test_a_folder_with_the_name_of_a_file_is_refused_first(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    message = "a.csv: in the way, as it is no regular file"
+    with pytest.raises(OSError, match=message), tables.staged(tmp_path, ["a.csv"]):
+        raise AssertionError("the work began")
 
 
 def test_a_missing_library_names_its_extra(tmp_path, monkeypatch, result):
