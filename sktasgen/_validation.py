@@ -5,6 +5,7 @@ columns are the bands one after the other (band-major). They leave this module
 as 3-D arrays of float32 or float64; NaN means "not observed".
 """
 
+import datetime
 import numbers
 
 import numpy as np
@@ -142,9 +143,17 @@ def as_days(dates):
     ------
     TypeError
         If they are neither dates nor integers.
+    ValueError
+        If integers are no ordinal days.
     """
     days = np.asarray(dates)
     if days.dtype.kind in "iu":
+        last = datetime.date.max.toordinal()
+        if days.size and not 1 <= days.min() <= days.max() <= last:
+            raise ValueError(
+                f"integer dates are ordinal days from 1 to {last} (738000 lies in "
+                f"2021), got {days.min()} to {days.max()}."
+            )
         return (days.astype(np.int64) - _EPOCH_ORDINAL).astype("datetime64[D]")
     if days.dtype.kind not in "MO":
         raise TypeError(

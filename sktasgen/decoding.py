@@ -24,7 +24,8 @@ def viterbi(log_evidence, switch_cost):
     Returns
     -------
     ndarray of shape (n_samples, n_timesteps) of int
-        Class indices. Among equals, the path that switches later.
+        Class indices. Among equally probable paths one that stays in the class it
+        ends in for as long as it can.
 
     References
     ----------

@@ -11,6 +11,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from . import scores, windows
@@ -94,7 +95,7 @@ class HTSVAEDetector(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels of fit; one class, ``None``, without y.
+        Labels of fit; one class, ``None``, where the reference is not the class.
     class_prior_ : ndarray of shape (n_classes,)
         Share of each class in fit.
     reference_ : str
@@ -115,7 +116,8 @@ class HTSVAEDetector(
     n_iter_ : int
         Gradient steps taken.
     latent_variance_ : ndarray of shape (n_temporal_latents,)
-        Of the temporal latents' posterior means over the training windows.
+        Of the temporal latents' posterior means over the windows of the training
+        series.
     threshold_ : float
         Date score above which `predict_timesteps` flags when it is given what
         fit was given (y for the class reference).
@@ -184,6 +186,11 @@ class HTSVAEDetector(
     >>> detector.score_timesteps(data.X, data.y).shape == data.Y.shape
     True
     """
+
+    # Dates belong to the columns of X, not to its rows: nothing to route or to slice.
+    __metadata_request__predict = {"dates": UNUSED}
+    __metadata_request__decision_function = {"dates": UNUSED}
+    __metadata_request__transform = {"dates": UNUSED}
 
     _parameter_constraints = {
         "window_length": [Interval(Integral, 1, None, closed="left"), None],
@@ -285,7 +292,7 @@ class HTSVAEDetector(
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
         self._fit_scale(X)
-        held_out = self._hold_out(~np.isnan(X).all(axis=(1, 2)), random)
+        held_out = self._hold_out(~np.isnan(X).all(axis=(1, 2)), y, random)
         self._train(X, y, times, ~held_out, random.randint(np.iinfo(np.int32).max))
         # Too few samples to hold some out: the thresholds are the training ones.
         rows = held_out if held_out.any() else np.ones(n, dtype=bool)
@@ -352,6 +359,11 @@ class HTSVAEDetector(
                 f"expected at most period={self.period_}."
             )
         self.stride_ = self.stride or max(1, self.window_length_ // 6)
+        if self.stride_ > self.window_length_:
+            raise ValueError(
+                f"stride={self.stride_} leaves dates between windows uncovered: "
+                f"expected at most window_length={self.window_length_}."
+            )
         if y is not None and self.reference_ == "class":
             self.classes_, counts = np.unique(y, return_counts=True)
             self.class_prior_ = counts / counts.sum()
@@ -372,12 +384,19 @@ class HTSVAEDetector(
         tiny = 10 * np.finfo(X.dtype).eps * np.abs(self.center_)
         self.scale_ = np.where(scale > tiny, scale, 1)
 
-    def _hold_out(self, observed, random):
-        """Mask of the samples that the thresholds are set on."""
+    def _hold_out(self, observed, y, random):
+        """Mask of the samples that the thresholds are set on, class by class."""
         held_out = np.zeros_like(observed)
         candidates = random.permutation(np.flatnonzero(observed))
-        if len(candidates) >= _MIN_SAMPLES_TO_HOLD_OUT:
-            held_out[candidates[: round(_HELD_OUT_SHARE * len(candidates))]] = True
+        if len(candidates) < _MIN_SAMPLES_TO_HOLD_OUT:
+            return held_out
+        strata = np.zeros(len(observed), dtype=np.intp)
+        if self.reference_ == "class":
+            strata = encode_labels(y, self.classes_, len(y))
+        for stratum in np.unique(strata[candidates]):
+            members = candidates[strata[candidates] == stratum]
+            # Rounded down: a class of a few is needed for training.
+            held_out[members[: int(_HELD_OUT_SHARE * len(members))]] = True
         return held_out
 
     def _train(self, X, y, times, rows, seed):
@@ -389,7 +408,9 @@ class HTSVAEDetector(
         cells = self._window_cells(calendar, stride=1)
         n_layers = calendar.n_layers
         seen = ~np.isnan(grid).all(axis=1)  # (series, cells)
-        windows_seen = np.pad(seen, ((0, 0), (0, 1)))[:, cells].any(axis=2)
+        so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
+        length = self._length(calendar)
+        windows_seen = so_far[:, length:] > so_far[:, :-length]
         if times is not None and self.reference_ == "class":
             near = self._near_label(times[rows], calendar, len(cells))
             windows_seen &= np.repeat(near, n_layers, axis=0)
@@ -474,7 +495,8 @@ class HTSVAEDetector(
         ndarray of shape (n_samples, n_timesteps)
             Higher = further from normal, averaged over `smoothing` dates: nats, or
             for the self reference a squared distance in standard deviations. NaN
-            where not observed.
+            where not observed, and for the self reference wherever the labelled
+            window holds no observation: there is nothing to compare with.
         """
         check_is_fitted(self)
         X, y, times, calendar = self._check_scoring(X, y, label_time, dates)
@@ -809,6 +831,9 @@ class HTSVAEDetector(
             device=resolve_device(self.device),
         )
         return Runner(network, np.log(self.class_prior_), cells, n_cells)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "offset_")  # set last
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from .losses import date_elbo
+from .training import one_thread
 from .windows import aligned_windows, overlap_average
 
 # Windows x classes x slots in one pass: large enough to keep a core busy, small
@@ -210,5 +210,5 @@ class Runner:
 
 @contextmanager
 def _inference():
-    with torch.inference_mode(), threadpool_limits(1):
+    with torch.inference_mode(), one_thread():
         yield

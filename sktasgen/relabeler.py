@@ -8,6 +8,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.metadata_routing import (
+    UNUSED,
     MetadataRouter,
     MethodMapping,
     process_routing,
@@ -151,6 +152,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     True
     """
 
+    # Dates belong to the columns of X, not to its rows: nothing to route or to slice.
+    __metadata_request__predict = {"dates": UNUSED}
+    __metadata_request__predict_proba = {"dates": UNUSED}
+
     _parameter_constraints = {
         "detector": [HasMethods(["fit", "predict_timesteps"]), None],
         "classifier": [HasMethods(["fit", "predict"]), StrOptions({"drop"}), None],
@@ -236,7 +241,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.label_time_ = common_label_time(times, n_timesteps)
         self.detector_ = fit_detector(detector, X, y, label_time, random)
-        flags = self.detector_.predict_timesteps(X, y, label_time=label_time)
+        flags = self.detector_.predict_timesteps(
+            # A frozen detector may have been fitted on 2-D series.
+            X.reshape(n, -1) if self.detector_._series_ndim == 2 else X,
+            y,
+            label_time=label_time,
+        )
         self.stable_mask_ = self._find_stable(X, flags)
         self._fit_classifiers(
             _Labelled(X, encode_labels(y, classes, n), times, flags, weights), random
@@ -310,7 +320,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         best = None
         for span in spans:
             evidence = np.empty((*data.X[:, 0].shape, len(self.classes_)))
-            for k in range(_N_FOLDS):
+            for k in np.unique(fold):
                 held_out = fold == k
                 fitted = self._train(data, calendar, templates, span, ~held_out, random)
                 evidence[held_out] = self._evidence(data.X[held_out], calendar, fitted)

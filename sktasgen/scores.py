@@ -63,7 +63,7 @@ def own_distance(mean, own_mean, variance):
     """
     active = variance > _ACTIVE_VARIANCE
     shift = mean[:, :, active] - own_mean[:, np.newaxis, active]
-    return (shift**2 / variance[active]).sum(axis=2) / max(1, active.sum())
+    return (shift**2 / variance[active]).sum(axis=2) / max(1, int(active.sum()))
 
 
 def smooth(scores, width):

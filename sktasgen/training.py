@@ -1,5 +1,6 @@
 """Training of the network: a private skorch net, its batches, seed and device."""
 
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +15,10 @@ from .networks import HTSVAE
 
 # Share of the steps over which the KL terms are phased in.
 _WARM_UP = 0.25
+
+
+# Seeds and thread limits belong to the process: whoever sets them must be alone.
+_ALONE = threading.RLock()
 
 
 class WindowDataset(Dataset):
@@ -170,7 +175,7 @@ def train(
         n_steps=n_steps,
         **{f"module__{name}": value for name, value in module.items()},
     )
-    with seeded(seed, device), threadpool_limits(1):
+    with one_thread(), seeded(seed, device):
         net.initialize()
         net.partial_fit(dataset)
     weights = {
@@ -178,6 +183,13 @@ def train(
         for name, value in net.module_.state_dict().items()
     }
     return weights, np.array(net.history[-1, "batches", :, "train_loss"])
+
+
+@contextmanager
+def one_thread():
+    """Compute on one thread inside, one caller at a time."""
+    with _ALONE, threadpool_limits(1):
+        yield
 
 
 @contextmanager

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from sktasgen import HTSVAEDetector
 from sktasgen.datasets import make_pixel_series
+from sktasgen.scores import smooth
 
 
 @pytest.fixture(scope="module")
@@ -355,8 +357,8 @@ def test_bad_arguments_of_fit_are_named(series, change, error, message):
         (dict(window_length=13), "longer than the season"),
         (dict(window_length=40, period=50), "longer than the series"),
         (dict(smoothing=4), "smoothing must be odd"),
-        (dict(dates=np.arange(5)), r"dates has shape \(5,\)"),
-        (dict(dates=np.arange(36)[::-1]), "dates must not decrease"),
+        (dict(dates=np.arange(1, 6)), r"dates has shape \(5,\)"),
+        (dict(dates=700036 - np.arange(36)), "dates must not decrease"),
         (dict(reference="nearest"), "reference"),
         (dict(temporal_latent_size=0), "temporal_latent_size"),
         (dict(contamination=0.7), "contamination"),
@@ -382,6 +384,93 @@ def test_bad_input_to_scoring_is_named(series, fitted):
     with pytest.raises(ValueError, match="labels that fit did not see.*forest"):
         fitted.score_timesteps(series.X[:2], ["forest", "crop"])
     with pytest.raises(ValueError, match="fitted without dates"):
-        fitted.score_timesteps(series.X, dates=np.arange(36))
+        fitted.score_timesteps(series.X, dates=700000 + np.arange(36))
     with pytest.raises(ValueError, match="does not divide"):
         quick(n_bands=5).fit(np.zeros((4, 12)))
+
+
+# What a mutation once passed by
+
+
+def test_smoothing_is_that_of_the_scores(series):
+    raw = quick(smoothing=1).fit(series.X, series.y)
+    smoothed = quick(smoothing=5).fit(series.X, series.y)
+    np.testing.assert_allclose(
+        smoothed.score_timesteps(series.X, series.y),
+        smooth(raw.score_timesteps(series.X, series.y), 5),
+    )
+
+
+def test_sample_and_mixture_thresholds_are_those_of_the_rate():
+    make = dict(n_bands=2, n_years=2, period=12, change_fraction=0, cloud_fraction=0)
+    data = make_pixel_series(900, random_state=0, **make)
+    old, new = slice(0, 600), slice(600, None)  # the same years' weather
+    detector = quick(max_iter=150, false_alarm_rate=0.1)
+    detector.fit(data.X[old], data.y[old])
+    assert 0.03 < (detector.predict(data.X[new]) == -1).mean() < 0.25
+    assert 0.05 < detector.predict_timesteps(data.X[new]).mean() < 0.2
+
+
+def test_reconstruction_without_class_is_that_of_the_evident_class(series):
+    stable = series.break_at < 0
+    X, y = series.X[stable], series.y[stable]
+    detector = quick(max_iter=300).fit(X, y)
+    own, other = detector.reconstruct(X, y), detector.reconstruct(X, (y + 1) % 3)
+    mixed = detector.reconstruct(X)
+    assert np.abs(mixed - own).mean() < 0.3 * np.abs(mixed - other).mean()
+
+
+def test_own_season_is_that_of_the_label_time_asked_for(series):
+    detector = quick(reference="self").fit(series.X, label_time=5)
+    first = detector.reconstruct(series.X, label_time=5)
+    assert (first != detector.reconstruct(series.X, label_time=30)).any()
+    np.testing.assert_array_equal(first, detector.reconstruct(series.X))
+
+
+@pytest.mark.parametrize("reference", ["class", "self", "any"])
+def test_no_reference_turns_float32_into_float64(series, reference):
+    X = series.X.astype(np.float32)
+    detector = quick(reference=reference).fit(X, series.y, label_time=5)
+    assert detector.score_timesteps(X).dtype == np.float32
+
+
+def test_rare_classes_are_trained(series):
+    y = np.where(np.arange(len(series.X)) == 0, 9, series.y)
+    detector = quick().fit(series.X, y)
+    assert not detector._hold_out(
+        np.ones(len(y), dtype=bool), y, np.random.RandomState(0)
+    )[0]
+
+
+def test_threads_that_fit_at_once_do_not_disturb_each_other(series):
+    def weights(seed):
+        detector = quick(random_state=seed, max_iter=20)
+        return detector.fit(series.X, series.y).weights_["slot"]
+
+    together = joblib.Parallel(2, backend="threading")(
+        joblib.delayed(weights)(seed) for seed in (0, 1)
+    )
+    for seed, found in enumerate(together):
+        np.testing.assert_array_equal(found, weights(seed))
+
+
+def test_dates_are_not_routed(series):
+    request = quick().get_metadata_routing()
+    assert "dates" not in request.predict.requests
+    assert "dates" not in request.transform.requests
+
+
+def test_failed_fit_leaves_the_detector_unfitted(series):
+    detector = quick(window_length=99, period=100)
+    with pytest.raises(ValueError, match="longer than the series"):
+        detector.fit(series.X)
+    with pytest.raises(NotFittedError):
+        detector.score_samples(series.X)
+
+
+def test_strides_that_skip_dates_and_days_that_are_none_are_named(series):
+    with pytest.raises(ValueError, match="leaves dates between windows uncovered"):
+        quick(stride=13).fit(series.X)
+    for days in (np.arange(36), 20180101 + np.arange(36), -np.arange(36)[::-1]):
+        with pytest.raises(ValueError, match="ordinal days from 1"):
+            quick(dates=days).fit(series.X)

@@ -279,6 +279,22 @@ def test_frozen_detector_is_used_as_it_is(series):
     assert relabeler.detector_ is detector
 
 
+def test_frozen_detector_of_flat_series_is_used_on_flat_series(series):
+    flat = series.X.reshape(len(series.X), -1)
+    detector = HTSVAEDetector(period=12, n_bands=3, max_iter=20, random_state=0)
+    detector.fit(flat, series.y, label_time=18)
+    relabeler = quick(detector=FrozenEstimator(detector))
+    relabeler.fit(flat, series.y, label_time=18)
+    assert relabeler.relabel(flat, series.y).shape == series.Y.shape
+
+
+def test_two_samples_per_class_are_enough(series):
+    order = np.argsort(series.y, kind="stable")
+    rows = np.r_[order[:2], order[-2:]]
+    relabeler = quick().fit(series.X[rows], series.y[rows], label_time=5)
+    assert relabeler.relabel(series.X, series.y[rows][[0] * 90]).shape == (90, 36)
+
+
 # Search and routing
 
 
