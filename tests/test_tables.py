@@ -328,7 +328,7 @@ def test_on_a_grid_a_label_follows_its_acquisition(tmp_path):
     series = tables.read_series(path, step=10)
     for offset in range(-5, 205, 11):
         label = day("2020-01-01") + offset
-        for i, name in enumerate("abcd"):
+        for name in "abcd":
             away = np.abs(acquired[name] - label).astype(int)
             text = f"{name},{label},crop\n"
             if away.min() > 5:
