@@ -27,6 +27,11 @@ def viterbi(log_evidence, switch_cost):
         Class indices. Among equally probable paths one that stays in the class it
         ends in for as long as it can.
 
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+
     References
     ----------
     A. J. Viterbi, "Error bounds for convolutional codes and an asymptotically
@@ -41,8 +46,7 @@ def viterbi(log_evidence, switch_cost):
     >>> viterbi(evidence, switch_cost=0.0)
     array([[0, 1, 0]])
     """
-    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
-    return _viterbi(log_evidence, float(switch_cost))
+    return _viterbi(*_check(log_evidence, switch_cost))
 
 
 def forward_backward(log_evidence, switch_cost):
@@ -58,6 +62,11 @@ def forward_backward(log_evidence, switch_cost):
     ndarray of shape (n_samples, n_timesteps, n_classes)
         Rows sum to 1.
 
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+
     References
     ----------
     L. R. Rabiner, "A tutorial on hidden Markov models and selected applications
@@ -70,8 +79,7 @@ def forward_backward(log_evidence, switch_cost):
     array([[[0.9 , 0.1 ],
             [0.82, 0.18]]])
     """
-    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
-    return _forward_backward(log_evidence, float(switch_cost))
+    return _forward_backward(*_check(log_evidence, switch_cost))
 
 
 def hold(log_evidence, classes, label_time):
@@ -94,6 +102,21 @@ def hold(log_evidence, classes, label_time):
     held[rows, label_time[rows]] = -np.inf
     held[rows, label_time[rows], classes[rows]] = 0.0
     return held
+
+
+def _check(log_evidence, switch_cost):
+    """Validate what the kernels take."""
+    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
+    if log_evidence.ndim != 3:
+        raise ValueError(
+            f"log_evidence has {log_evidence.ndim} dimensions; expected 3 (n_samples, "
+            "n_timesteps, n_classes)."
+        )
+    if np.isnan(log_evidence).any():
+        raise ValueError("log_evidence holds NaN; no evidence is 0 for every class.")
+    if not switch_cost >= 0:
+        raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
+    return log_evidence, float(switch_cost)
 
 
 @njit(cache=True, nogil=True)

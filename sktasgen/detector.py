@@ -424,9 +424,18 @@ class HTSVAEDetector(
             classes = encode_labels(y[rows], self.classes_, rows.sum())
         else:
             classes = np.zeros(rows.sum(), dtype=np.intp)
+        # Kept, so that parameters set after fit do not change the fitted network.
+        self._network_arguments = dict(
+            n_bands=self.n_bands_,
+            period=self.period_,
+            n_classes=len(self.classes_),
+            temporal_latent_size=self.temporal_latent_size,
+            spectral_latent_size=self.spectral_latent_size,
+            hidden_size=self.hidden_size,
+        )
         self.weights_, self.loss_curve_ = train(
             WindowDataset(grid, cells, pairs, np.repeat(classes, n_layers)),
-            module=self._module(),
+            module=self._network_arguments,
             batch_size=self.batch_size,
             n_steps=self.max_iter,
             learning_rate=self.learning_rate,
@@ -654,8 +663,8 @@ class HTSVAEDetector(
 
     @property
     def _n_features_out(self):
-        temporal = self.temporal_latent_size * -(-self.period_ // 4)
-        return temporal + self.spectral_latent_size
+        sizes = self._network_arguments
+        return len(self.latent_variance_) + sizes["spectral_latent_size"]
 
     def reconstruct(self, X, y=None, *, label_time=None, dates=None):
         """What the network expects at every cell, observed or not.
@@ -803,17 +812,6 @@ class HTSVAEDetector(
         wanted = calendar.cell[times] - self._length(calendar) // 2
         return np.clip(wanted, starts[0], starts[-1])
 
-    def _module(self):
-        """Arguments of the network, for `networks.HTSVAE`."""
-        return dict(
-            n_bands=self.n_bands_,
-            period=self.period_,
-            n_classes=len(self.classes_),
-            temporal_latent_size=self.temporal_latent_size,
-            spectral_latent_size=self.spectral_latent_size,
-            hidden_size=self.hidden_size,
-        )
-
     def _runner(self, calendar, dtype, *, stride=None, cells=None):
         """The network over the windows of a calendar."""
         from .inference import Runner
@@ -825,7 +823,7 @@ class HTSVAEDetector(
         else:
             n_cells = self.period_
         network = build_network(
-            self._module(),
+            self._network_arguments,
             self.weights_,
             dtype=dtype,
             device=resolve_device(self.device),

@@ -203,9 +203,16 @@ def seeded(seed, device):
 
 def resolve_device(device):
     """The torch device of a name; ``"auto"`` is a GPU where there is one."""
+    has_gpu = torch.cuda.is_available()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+        device = "cuda" if has_gpu else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is none that torch knows.") from error
+    if found.type == "cuda" and not has_gpu:
+        raise ValueError(f"device={device!r}, but torch finds no such GPU here.")
+    return found
 
 
 def build_network(module, weights, *, dtype, device):

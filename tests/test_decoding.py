@@ -62,3 +62,20 @@ def test_long_series_with_strong_evidence_neither_underflow_nor_overflow():
 
 def test_ties_are_broken_in_favour_of_staying():
     assert viterbi(np.zeros((1, 5, 3)), 0.0).tolist() == [[0, 0, 0, 0, 0]]
+
+
+def test_among_equal_paths_the_one_that_stays_longest_where_it_ends():
+    log_evidence = np.zeros((1, 4, 2))
+    log_evidence[0, 0, 1] = log_evidence[0, 3, 0] = -50
+    assert viterbi(log_evidence, 1.0).tolist() == [[0, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
+def test_bad_evidence_is_named(decode):
+    with pytest.raises(ValueError, match="2 dimensions"):
+        decode(np.zeros((4, 2)), 1.0)
+    with pytest.raises(ValueError, match="holds NaN"):
+        decode(np.full((1, 4, 2), np.nan), 1.0)
+    for cost in (-1.0, np.nan):
+        with pytest.raises(ValueError, match="switch_cost"):
+            decode(np.zeros((1, 4, 2)), cost)

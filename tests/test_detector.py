@@ -474,3 +474,19 @@ def test_strides_that_skip_dates_and_days_that_are_none_are_named(series):
     for days in (np.arange(36), 20180101 + np.arange(36), -np.arange(36)[::-1]):
         with pytest.raises(ValueError, match="ordinal days from 1"):
             quick(dates=days).fit(series.X)
+
+
+def test_parameters_set_after_fit_do_not_change_the_fitted_network(series):
+    detector = quick().fit(series.X, series.y)
+    before = detector.transform(series.X)
+    detector.set_params(hidden_size=7, temporal_latent_size=3)
+    np.testing.assert_array_equal(detector.transform(series.X), before)
+    assert len(detector.get_feature_names_out()) == before.shape[1]
+
+
+def test_unknown_devices_are_named(series):
+    with pytest.raises(ValueError, match="device='abacus' is none that torch knows"):
+        quick(device="abacus").fit(series.X)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch finds no such GPU"):
+            quick(device="cuda").fit(series.X)
