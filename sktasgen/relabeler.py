@@ -525,7 +525,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X, y, label_time
-            See `fit`; `label_time` must be given.
+            See `fit`. Where `label_time` is None every date keeps the label given.
 
         Returns
         -------
@@ -541,9 +541,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         (n_rows,).
         """
         self.fit(X, y, label_time=label_time)
-        evidence = self._held_evidence(X, y, label_time, None)
-        labels = viterbi(evidence, self.switch_cost_)
-        probability = forward_backward(evidence, self.switch_cost_)
+        if label_time is None:
+            given = encode_labels(y, self.classes_, len(y))
+            everywhere = (len(y), check_series(self, X, reset=False).shape[2])
+            labels = np.broadcast_to(given[:, np.newaxis], everywhere)
+            probability = np.ones((*everywhere, len(self.classes_)))
+        else:
+            evidence = self._held_evidence(X, y, label_time, None)
+            labels = viterbi(evidence, self.switch_cost_)
+            probability = forward_backward(evidence, self.switch_cost_)
         X = check_series(self, X, reset=False)
         calendar = self.detector_._calendar(X.shape[2], None)
         rows, date = date_rows(X, calendar, np.ones(labels.shape, dtype=bool))

@@ -188,6 +188,14 @@ def test_fit_resample_gives_a_row_per_observed_date(series):
     assert (y_new == series.Y[sample, date])[weight > 0.99].mean() > 0.95
 
 
+def test_fit_resample_without_label_time_keeps_the_labels(series):
+    """All that imbalanced-learn's Pipeline can call."""
+    relabeler = quick()
+    _, y_new = relabeler.fit_resample(series.X, series.y)
+    np.testing.assert_array_equal(y_new, series.y[relabeler.sample_indices_])
+    assert (relabeler.sample_weight_ == 1).all()
+
+
 # The user's own classifiers
 
 
