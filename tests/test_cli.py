@@ -534,18 +534,13 @@ def test_a_report_without_changes_and_with_odd_names():
     assert "<b>" not in page
 
 
-def test_demo_data_of_the_lakes_is_dated_and_labelled_right():
+def test_demo_data_of_the_lakes_is_dated_and_labelled_right(data_home):
     from sktasgen import datasets
     from sktasgen.__main__ import _demo_data
 
-    options = {"align": True, "download_if_missing": False}
-    if not os.environ.get("SKTASGEN_DATA_HOME"):
-        try:
-            lakes = datasets.fetch_dynamic_world_lakes(**options)
-        except (OSError, ImportError) as error:
-            pytest.skip(f"needs the lakes set: {error}")
-    else:
-        lakes = datasets.fetch_dynamic_world_lakes(**options)
+    lakes = datasets.fetch_dynamic_world_lakes(
+        data_home=data_home, align=True, download_if_missing=False
+    )
     series, truth, label_time, detector, about = _demo_data(0)
     assert "real Sentinel-2" in about
     months = series.dates.astype("datetime64[M]").astype(int) % 12
