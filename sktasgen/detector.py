@@ -302,7 +302,7 @@ class HTSVAEDetector(
             None if times is None else times[rows],
         )
         if self.contamination != "auto":
-            sample_scores = self._score_samples(X, self._calendar(n_timesteps, None))
+            sample_scores = self._score_samples(X, self._windowing(n_timesteps, None))
             self.offset_ = float(np.nanquantile(sample_scores, self.contamination))
         return self
 
@@ -403,17 +403,15 @@ class HTSVAEDetector(
         """Train the network on the windows at which normality is known."""
         from .training import WindowDataset, resolve_device, train
 
-        calendar = self._calendar(X.shape[2], None)
-        grid = self._grid(X[rows], calendar).astype(np.float32)
-        cells = self._window_cells(calendar, stride=1)
-        n_layers = calendar.n_layers
+        windowing = self._windowing(X.shape[2], None)
+        every = windowing.with_stride(1)
+        n_layers = windowing.calendar.n_layers
+        grid = self._grid(X[rows], windowing.calendar).astype(np.float32)
         seen = ~np.isnan(grid).all(axis=1)  # (series, cells)
         so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
-        length = self._length(calendar)
-        windows_seen = so_far[:, length:] > so_far[:, :-length]
+        windows_seen = so_far[:, every.length :] > so_far[:, : -every.length]
         if times is not None and self.reference_ == "class":
-            near = self._near_label(times[rows], calendar, len(cells))
-            windows_seen &= np.repeat(near, n_layers, axis=0)
+            windows_seen &= np.repeat(every.near(times[rows]), n_layers, axis=0)
         pairs = np.argwhere(windows_seen)
         if len(pairs) == 0:
             raise ValueError(
@@ -434,7 +432,7 @@ class HTSVAEDetector(
             hidden_size=self.hidden_size,
         )
         self.weights_, self.loss_curve_ = train(
-            WindowDataset(grid, cells, pairs, np.repeat(classes, n_layers)),
+            WindowDataset(grid, every.cells, pairs, np.repeat(classes, n_layers)),
             module=self._network_arguments,
             batch_size=self.batch_size,
             n_steps=self.max_iter,
@@ -444,33 +442,19 @@ class HTSVAEDetector(
             seed=seed,
         )
         self.n_iter_ = len(self.loss_curve_)
-        runner = self._runner(calendar, grid.dtype)
-        mean, _ = runner.temporal_posterior(grid)
+        mean, _ = self._runner(windowing, grid.dtype).temporal_posterior(grid)
         self.latent_variance_ = mean.var(axis=(0, 1))
-
-    def _near_label(self, times, calendar, n_windows):
-        """Which windows a label is taken to hold for, (n, n_windows).
-
-        Those centred within a quarter of a window of it: a change elsewhere in
-        the series seldom reaches them.
-        """
-        own = self._own_window(times, calendar, np.arange(n_windows))
-        shift = np.abs(np.arange(n_windows) - own[:, np.newaxis])
-        cell = calendar.cell[times][:, np.newaxis]
-        covers = (cell >= np.arange(n_windows)) & (
-            cell < np.arange(n_windows) + self.window_length_
-        )
-        return (shift <= self.window_length_ // 4) & covers
 
     def _calibrate(self, X, y, times):
         """Thresholds and offset from samples where normality is known."""
-        calendar = self._calendar(X.shape[2], None)
-        own = self._score_timesteps(X, y, times, calendar)
-        without = own if y is None else self._score_timesteps(X, None, times, calendar)
+        windowing = self._windowing(X.shape[2], None)
+        own = self._score_timesteps(X, y, times, windowing)
+        without = own if y is None else self._score_timesteps(X, None, times, windowing)
         known = np.ones_like(own, dtype=bool)
         if times is not None and self.reference_ == "class":
             # The label holds around its date; elsewhere the sample may change.
-            distance = np.abs(calendar.cell - calendar.cell[times][:, np.newaxis])
+            cell = windowing.calendar.cell
+            distance = np.abs(cell - cell[times][:, np.newaxis])
             known = distance <= self.window_length_ // 4
         if np.isnan(own[known]).all():
             known[:] = True
@@ -508,8 +492,8 @@ class HTSVAEDetector(
             window holds no observation: there is nothing to compare with.
         """
         check_is_fitted(self)
-        X, y, times, calendar = self._check_scoring(X, y, label_time, dates)
-        return self._score_timesteps(X, y, times, calendar)
+        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
+        return self._score_timesteps(X, y, times, windowing)
 
     def predict_timesteps(self, X, y=None, *, label_time=None, dates=None):
         """Flag the dates that are further from normal than the threshold.
@@ -525,8 +509,8 @@ class HTSVAEDetector(
             Never True where not observed.
         """
         check_is_fitted(self)
-        X, y, times, calendar = self._check_scoring(X, y, label_time, dates)
-        date_scores = self._score_timesteps(X, y, times, calendar)
+        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
+        date_scores = self._score_timesteps(X, y, times, windowing)
         return date_scores > self._threshold(y)
 
     def _threshold(self, y):
@@ -546,11 +530,11 @@ class HTSVAEDetector(
             Minus the highest smoothed date score; NaN without any observation.
         """
         check_is_fitted(self)
-        X, _, _, calendar = self._check_scoring(X, None, None, dates)
-        return self._score_samples(X, calendar)
+        X, _, _, windowing = self._check_scoring(X, None, None, dates)
+        return self._score_samples(X, windowing)
 
-    def _score_samples(self, X, calendar):
-        return -scores.sample_maximum(self._score_timesteps(X, None, None, calendar))
+    def _score_samples(self, X, windowing):
+        return -scores.sample_maximum(self._score_timesteps(X, None, None, windowing))
 
     def decision_function(self, X, *, dates=None):
         """`score_samples` less `offset_`: negative for outliers.
@@ -582,56 +566,55 @@ class HTSVAEDetector(
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
 
-    def _score_timesteps(self, X, y, times, calendar):
+    def _score_timesteps(self, X, y, times, windowing):
+        calendar = windowing.calendar
         grid = self._grid(X, calendar)
         if self.reference_ == "self":
             if times is None:
                 times = self._default_times(len(X), calendar)
-            score = self._self_scores(grid, times, calendar)
+            score = self._self_scores(grid, times, windowing)
         else:
-            score = self._elbo_scores(grid, y, calendar)
+            score = self._elbo_scores(grid, y, windowing)
         score = score.reshape(len(X), calendar.n_layers, calendar.n_cells)
         score = calendar.from_grid(score)
         score[np.isnan(X).all(axis=1)] = np.nan
         return scores.smooth(score, self.smoothing)
 
-    def _elbo_scores(self, grid, y, calendar):
+    def _elbo_scores(self, grid, y, windowing):
         """Contrast with the other classes; without y or classes, novelty."""
         log_prior = np.log(self.class_prior_).astype(grid.dtype)[:, np.newaxis]
-        date, window = self._runner(calendar, grid.dtype).elbo(grid)
+        date, window = self._runner(windowing, grid.dtype).elbo(grid)
         if y is None or len(self.classes_) == 1:
             return scores.mixture_novelty(log_prior + date)
         classes = encode_labels(y, self.classes_, len(y))
         context = window * (2 / self.window_length_)
         return scores.contrast(
-            log_prior + date + context, np.repeat(classes, calendar.n_layers)
+            log_prior + date + context, np.repeat(classes, windowing.calendar.n_layers)
         )
 
-    def _self_scores(self, grid, times, calendar):
+    def _self_scores(self, grid, times, windowing):
         """Distance of the windows that cover a date from the sample's own one."""
-        runner = self._runner(calendar, grid.dtype)
+        runner = self._runner(windowing, grid.dtype)
         mean, _ = runner.temporal_posterior(grid)
-        own_mean, _ = self._own_course(grid, times, calendar)
+        own_mean, _ = self._own_course(grid, times, windowing)
         distance = scores.own_distance(
             mean, own_mean, self.latent_variance_.astype(mean.dtype)
         )
         spread = np.repeat(distance[:, :, np.newaxis], self.period_, axis=2)
         return windows.overlap_average(spread, runner.cells, runner.n_cells)
 
-    def _own_course(self, grid, times, calendar):
+    def _own_course(self, grid, times, windowing):
         """Temporal posterior of each series' labelled window, (n, n_latents) twice.
 
         NaN where that window holds no observation: there is nothing to compare.
         """
-        starts = self._window_starts(calendar, 1)
-        own = starts[self._own_window(times, calendar, starts)]
-        cells = windows.window_cells(own, self._length(calendar), calendar)
-        cells = np.repeat(cells, calendar.n_layers, axis=0)
+        n_layers = windowing.calendar.n_layers
+        cells = np.repeat(windowing.own_cells(times), n_layers, axis=0)
         # One window per series: gather it, and run it as a series of its own.
         padded = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
         window = np.take_along_axis(padded, cells[:, np.newaxis, :], axis=2)
         whole = np.arange(self.period_)[np.newaxis]
-        runner = self._runner(calendar, grid.dtype, cells=whole)
+        runner = self._runner(windowing, grid.dtype, cells=whole)
         mean, log_var = (part[:, 0] for part in runner.temporal_posterior(window))
         empty = np.isnan(window).all(axis=(1, 2))
         mean[empty] = np.nan
@@ -654,10 +637,11 @@ class HTSVAEDetector(
             number of dates. NaN without any observation.
         """
         check_is_fitted(self)
-        X, _, _, calendar = self._check_scoring(X, None, None, dates)
-        grid = self._grid(X, calendar)
-        latents = self._runner(calendar, grid.dtype).embed(grid)
-        latents = latents.reshape(len(X), calendar.n_layers, -1).mean(axis=1)
+        X, _, _, windowing = self._check_scoring(X, None, None, dates)
+        n_layers = windowing.calendar.n_layers
+        grid = self._grid(X, windowing.calendar)
+        latents = self._runner(windowing, grid.dtype).embed(grid)
+        latents = latents.reshape(len(X), n_layers, -1).mean(axis=1)
         latents[np.isnan(X).all(axis=(1, 2))] = np.nan
         return latents
 
@@ -680,13 +664,14 @@ class HTSVAEDetector(
             In the units of X, without NaN but for samples without observation.
         """
         check_is_fitted(self)
-        X_in, y, times, calendar = self._check_scoring(X, y, label_time, dates)
-        mean, _ = self._decode(X_in, y, times, calendar)
+        X_in, y, times, windowing = self._check_scoring(X, y, label_time, dates)
+        mean, _ = self._decode(X_in, y, times, windowing)
         mean[np.isnan(X_in).all(axis=(1, 2))] = np.nan
         return mean if self._series_ndim == 3 else mean.reshape(len(mean), -1)
 
-    def _decode(self, X, y, times, calendar, *, missing=None, rng=None):
+    def _decode(self, X, y, times, windowing, *, missing=None, rng=None):
         """Mean and standard deviation of every cell in the units of X."""
+        calendar = windowing.calendar
         hidden = X if missing is None else np.where(missing, np.nan, X)
         grid = self._grid(hidden, calendar)
         classes = course = None
@@ -697,13 +682,14 @@ class HTSVAEDetector(
         if self.reference_ == "self":
             if times is None:
                 times = self._default_times(len(X), calendar)
-            course = self._own_course(grid, times, calendar)
+            course = self._own_course(grid, times, windowing)
             # A series without a labelled window stands for itself.
             course = [np.nan_to_num(part) for part in course]
         # Windows side by side where the answer is a draw: one pass, and dates
         # that belong together are drawn together.
-        stride = self.stride_ if rng is None else self._length(calendar)
-        runner = self._runner(calendar, grid.dtype, stride=stride)
+        if rng is not None:
+            windowing = windowing.with_stride(windowing.length)
+        runner = self._runner(windowing, grid.dtype)
         if rng is None:
             mean, std = runner.decode(grid, classes, course=course)
         else:
@@ -741,8 +727,8 @@ class HTSVAEDetector(
         mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
             Of every cell under that draw, in the units of X.
         """
-        calendar = self._calendar(X.shape[2], dates)
-        return self._decode(X, y, label_time, calendar, missing=missing, rng=rng)
+        windowing = self._windowing(X.shape[2], dates)
+        return self._decode(X, y, label_time, windowing, missing=missing, rng=rng)
 
     # Between series and windows
 
@@ -750,7 +736,7 @@ class HTSVAEDetector(
         """Validate what the scoring methods take."""
         X = check_series(self, X, reset=False)
         n, _, n_timesteps = X.shape
-        calendar = self._calendar(n_timesteps, dates)
+        windowing = self._windowing(n_timesteps, dates)
         times = check_label_time(label_time, n, n_timesteps)
         if y is not None:
             y = check_labels(y, n)
@@ -758,7 +744,7 @@ class HTSVAEDetector(
                 encode_labels(y, self.classes_, n)
             else:
                 y = None  # other references know no classes
-        return X, y, times, calendar
+        return X, y, times, windowing
 
     def _calendar(self, n_timesteps, dates):
         """The calendar of series with these dates, or the training ones."""
@@ -779,6 +765,12 @@ class HTSVAEDetector(
         dates = check_dates(dates, n_timesteps)
         return windows.Calendar.from_dates(dates, self.period_)
 
+    def _windowing(self, n_timesteps, dates):
+        """The windows over such series: one shorter one where these are short."""
+        calendar = self._calendar(n_timesteps, dates)
+        length = min(self.window_length_, calendar.n_cells)
+        return windows.Windowing(calendar, length, self.stride_)
+
     def _default_times(self, n, calendar):
         """`label_time_` for every sample, within the series."""
         last = len(calendar.cell) - 1
@@ -796,32 +788,14 @@ class HTSVAEDetector(
         values = values.reshape(n, calendar.n_layers, *values.shape[1:])
         return calendar.from_grid(values)
 
-    def _length(self, calendar):
-        """Window length in cells: shorter series have one shorter window."""
-        return min(self.window_length_, calendar.n_cells)
-
-    def _window_starts(self, calendar, stride):
-        return windows.window_starts(calendar.n_cells, self._length(calendar), stride)
-
-    def _window_cells(self, calendar, stride):
-        starts = self._window_starts(calendar, stride)
-        return windows.window_cells(starts, self._length(calendar), calendar)
-
-    def _own_window(self, times, calendar, starts):
-        """Index of the window centred nearest to each sample's label_time."""
-        wanted = calendar.cell[times] - self._length(calendar) // 2
-        return np.clip(wanted, starts[0], starts[-1])
-
-    def _runner(self, calendar, dtype, *, stride=None, cells=None):
-        """The network over the windows of a calendar."""
+    def _runner(self, windowing, dtype, *, cells=None):
+        """The network over windows: those given, or `cells` of one season."""
         from .inference import Runner
         from .training import build_network, resolve_device
 
+        n_cells = self.period_
         if cells is None:
-            cells = self._window_cells(calendar, stride or self.stride_)
-            n_cells = calendar.n_cells
-        else:
-            n_cells = self.period_
+            cells, n_cells = windowing.cells, windowing.calendar.n_cells
         network = build_network(
             self._network_arguments,
             self.weights_,

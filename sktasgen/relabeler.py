@@ -273,8 +273,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _fit_classifiers(self, data, random):
         """Choose span and switch cost on held-out labels, then fit on all."""
-        calendar = self.detector_._calendar(data.X.shape[2], None)
-        templates = self._templates(data, calendar)
+        windowing = self.detector_._windowing(data.X.shape[2], None)
+        templates = self._templates(data, windowing)
         spans = [self.label_span]
         if data.times is None:
             spans = ["series"]
@@ -282,7 +282,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             spans = ["date", "season"]
         chosen = None
         if len(spans) > 1 or self.switch_cost == "auto":
-            chosen = self._choose(data, calendar, templates, spans, random)
+            chosen = self._choose(data, windowing, templates, spans, random)
         self.label_span_, self.switch_cost_ = chosen or _FALLBACK
         if len(spans) == 1:
             self.label_span_ = spans[0]
@@ -290,14 +290,14 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self.switch_cost_ = float(self.switch_cost)
         everyone = np.ones(len(data.X), dtype=bool)
         self.classifier_, self.date_classifier_ = self._train(
-            data, calendar, templates, self.label_span_, everyone, random
+            data, windowing, templates, self.label_span_, everyone, random
         )
 
-    def _templates(self, data, calendar):
+    def _templates(self, data, windowing):
         """The unfitted classifiers of windows and dates, None where left out."""
         classifier, date_classifier = self.classifier, self.date_classifier
         forest = RandomForestClassifier(n_jobs=self.n_jobs)
-        one_window = len(self._cells(calendar)) == 1
+        one_window = len(windowing.starts) == 1
         if classifier is None:
             says_nothing = one_window and data.times is not None
             keep = not says_nothing or date_classifier == "drop"
@@ -309,7 +309,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             for template in (classifier, date_classifier)
         ]
 
-    def _choose(self, data, calendar, templates, spans, random):
+    def _choose(self, data, windowing, templates, spans, random):
         """Span and switch cost under which held-out labels are most probable.
 
         None where there are too few labels to hold some out.
@@ -322,8 +322,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             evidence = np.empty((*data.X[:, 0].shape, len(self.classes_)))
             for k in np.unique(fold):
                 held_out = fold == k
-                fitted = self._train(data, calendar, templates, span, ~held_out, random)
-                evidence[held_out] = self._evidence(data.X[held_out], calendar, fitted)
+                fitted = self._train(
+                    data, windowing, templates, span, ~held_out, random
+                )
+                evidence[held_out] = self._evidence(data.X[held_out], windowing, fitted)
             costs = _SWITCH_COSTS
             if self.switch_cost != "auto":
                 costs = (float(self.switch_cost),)
@@ -334,21 +336,21 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 best = found
         return best[:2]
 
-    def _train(self, data, calendar, templates, span, samples, random):
+    def _train(self, data, windowing, templates, span, samples, random):
         """Fit both classifiers where the labels of some samples can be trusted."""
         classifier, date_classifier = templates
-        trusted_windows, trusted_dates = self._trusted(data, calendar, span)
+        trusted_windows, trusted_dates = self._trusted(data, windowing, span)
         if classifier is not None:
             rows, _ = window_rows(
                 data.X,
-                calendar,
-                self._cells(calendar),
+                windowing.calendar,
+                windowing.cells,
                 trusted_windows & samples[:, np.newaxis],
             )
             classifier = self._fit_one("classifier", classifier, rows, data, random)
         if date_classifier is not None:
             rows, _ = date_rows(
-                data.X, calendar, trusted_dates & samples[:, np.newaxis]
+                data.X, windowing.calendar, trusted_dates & samples[:, np.newaxis]
             )
             date_classifier = self._fit_one(
                 "date_classifier", date_classifier, rows, data, random
@@ -364,7 +366,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         classes = data.classes[rows.sample]
         return fit_classifier(classifier, rows.features, classes, params)
 
-    def _trusted(self, data, calendar, span):
+    def _trusted(self, data, windowing, span):
         """Windows and dates at which each sample's label is taken to hold.
 
         Returns
@@ -373,8 +375,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         of_dates : ndarray of shape (n_samples, n_timesteps) of bool
         """
         n, _, n_timesteps = data.X.shape
-        length = self.detector_._length(calendar)
-        starts = self.detector_._window_starts(calendar, self.detector_.stride_)
+        calendar, length = windowing.calendar, windowing.length
+        starts = windowing.starts
         if span == "series":
             return np.ones((n, len(starts)), bool), np.ones((n, n_timesteps), bool)
         label_cell = calendar.cell[data.times][:, np.newaxis]
@@ -389,9 +391,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             of_windows |= (nearest <= length // 4) | stable
             of_dates |= (away <= length // 2) | (stable & ~data.flags)
         return of_windows, of_dates
-
-    def _cells(self, calendar):
-        return self.detector_._window_cells(calendar, self.detector_.stride_)
 
     # Labels
 
@@ -565,8 +564,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return self._fitted_evidence(check_series(self, X, reset=False), dates)
 
     def _fitted_evidence(self, X, dates):
-        calendar = self.detector_._calendar(X.shape[2], dates)
-        return self._evidence(X, calendar, (self.classifier_, self.date_classifier_))
+        windowing = self.detector_._windowing(X.shape[2], dates)
+        return self._evidence(X, windowing, (self.classifier_, self.date_classifier_))
 
     def _held_evidence(self, X, y, label_time, dates):
         """Evidence that leaves each sample its label at its label_time."""
@@ -584,7 +583,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         classes = encode_labels(check_labels(y, n), self.classes_, n)
         return hold(self._fitted_evidence(X, dates), classes, times)
 
-    def _evidence(self, X, calendar, classifiers):
+    def _evidence(self, X, windowing, classifiers):
         """Joint log-evidence of windows and dates, (n, n_timesteps, n_classes)."""
         classifier, date_classifier = classifiers
         n_classes = len(self.classes_)
@@ -592,18 +591,18 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         for batch in gen_batches(len(X), _BATCH_SIZE):
             if classifier is not None:
                 evidence[batch] += self.window_weight * self._window_evidence(
-                    X[batch], calendar, classifier
+                    X[batch], windowing, classifier
                 )
             if date_classifier is not None:
                 everything = np.ones((len(X[batch]), X.shape[2]), dtype=bool)
-                rows, date = date_rows(X[batch], calendar, everything)
+                rows, date = date_rows(X[batch], windowing.calendar, everything)
                 found = class_probability(date_classifier, rows.features, n_classes)
                 evidence[batch][rows.sample, date] += _log(found)
         return evidence
 
-    def _window_evidence(self, X, calendar, classifier):
+    def _window_evidence(self, X, windowing, classifier):
         """Mean log-probability of the windows that cover each date."""
-        cells = self._cells(calendar)
+        calendar, cells = windowing.calendar, windowing.cells
         n_classes = len(self.classes_)
         everything = np.ones((len(X), len(cells)), dtype=bool)
         rows, window = window_rows(X, calendar, cells, everything)

@@ -17,7 +17,8 @@ cell per slot and year. Where several fall in one cell, each goes to a *layer* o
 its own, so that every observation keeps its own score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -128,6 +129,62 @@ class Calendar:
         """
         picked = values[:, self.layer, ..., self.cell]
         return np.moveaxis(picked, 0, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Windowing:
+    """The windows that cover a calendar's grid.
+
+    Attributes
+    ----------
+    calendar : Calendar
+    length : int
+        Cells in a window, at most the period and at most ``calendar.n_cells``.
+    stride : int
+        Cells between the starts of successive windows.
+    """
+
+    calendar: Calendar
+    length: int
+    stride: int
+
+    @cached_property
+    def starts(self):
+        """First cell of each window, an ndarray of shape (n_windows,)."""
+        return window_starts(self.calendar.n_cells, self.length, self.stride)
+
+    @cached_property
+    def cells(self):
+        """Grid cell in each slot of each window, (n_windows, period)."""
+        return window_cells(self.starts, self.length, self.calendar)
+
+    def with_stride(self, stride):
+        """The same windows at other distances."""
+        return replace(self, stride=stride)
+
+    def own_starts(self, timesteps):
+        """First cell of the window centred nearest to each timestep, (n,)."""
+        wanted = self.calendar.cell[timesteps] - self.length // 2
+        return np.clip(wanted, 0, self.calendar.n_cells - self.length)
+
+    def own_cells(self, timesteps):
+        """Grid cell in each slot of the window nearest to each timestep."""
+        return window_cells(self.own_starts(timesteps), self.length, self.calendar)
+
+    def near(self, timesteps):
+        """Which windows the class at a timestep is taken to hold for.
+
+        Those that cover it and are centred within a quarter of a window of it: a
+        change elsewhere in the series seldom reaches them.
+
+        Returns
+        -------
+        ndarray of shape (n, n_windows) of bool
+        """
+        shift = np.abs(self.starts - self.own_starts(timesteps)[:, np.newaxis])
+        cell = self.calendar.cell[timesteps][:, np.newaxis]
+        covers = (cell >= self.starts) & (cell < self.starts + self.length)
+        return (shift <= self.length // 4) & covers
 
 
 def window_starts(n_cells, length, stride=1):
