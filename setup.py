@@ -61,6 +61,7 @@ setup(
         "skorch>=1.1",
         "numba>=0.59",
         "joblib>=1.3",
+        "safetensors>=0.4.3",
         "threadpoolctl>=3.2",
     ],
     extras_require={

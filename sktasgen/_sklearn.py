@@ -1,4 +1,7 @@
-"""The private names of scikit-learn that the package uses: here and nowhere else."""
+"""The private names of scikit-learn that the package uses: here and nowhere else.
+
+Beside them the names that only its later releases have.
+"""
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
@@ -9,11 +12,39 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Without callbacks in scikit-learn, nobody is told of anything."""
+
+        def _init_callback_context(self, **kwargs):
+            return _Silence()
+
+
+class _Silence:
+    """The context of a fit that has no callbacks."""
+
+    def call_on_fit_task_begin(self, **kwargs):
+        return self
+
+    def call_on_fit_task_end(self, **kwargs):
+        return False
+
+
+def has_callbacks(estimator):
+    """Whether anybody wants to be told of an estimator's fit."""
+    return hasattr(estimator, "_skl_callbacks")
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "StrOptions",
     "fit_context",
+    "has_callbacks",
     "routing_enabled",
     "validate_params",
 ]

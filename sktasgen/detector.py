@@ -1,6 +1,10 @@
 """Change and anomaly scores for every date of a series: `HTSVAEDetector`."""
 
+import hashlib
+import os
 import warnings
+from contextlib import contextmanager
+from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,28 +14,48 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import (
+    Bunch,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+    gen_batches,
+)
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from . import scores, windows
-from ._sklearn import Interval, StrOptions, fit_context
+from . import __version__, calibration, places, scores, windows
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
 from ._validation import (
+    as_days,
     check_dates,
     check_label_time,
     check_labels,
     check_series,
     common_label_time,
     encode_labels,
+    is_integer,
 )
+from .progress import Monitor
 
-# Fewer samples than this are too few to set some aside for the thresholds.
-_MIN_SAMPLES_TO_HOLD_OUT = 10
-_HELD_OUT_SHARE = 0.2
+# Changes of class in a season of one place that forward-backward reckons with.
+_CHANGES_PER_SEASON = 0.05
+# Dates that scores are averaged over where `smoothing` is "auto" and no class decodes.
+_SMOOTHING = 5
+# More series would not sharpen the place model.
+_MAX_DESCRIBED = 10_000
+# Values of the training series looked at in one go; bounds memory.
+_CHUNK_SIZE = 2**22
+# What files of `save` say that they are.
+_KIND = "HTSVAEDetector"
 
 
 class HTSVAEDetector(
-    ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Hierarchical temporal-spectral VAE that scores how far each date is from normal.
 
@@ -69,14 +93,30 @@ class HTSVAEDetector(
     stride : int, default=None
         Dates between the starts of successive windows in scoring. None takes a
         sixth of the window.
-    smoothing : int, default=5
+    smoothing : "auto" or int, default="auto"
         Odd number of dates over which date scores are averaged; 1 keeps them.
+        "auto" scores classes by forward-backward, which weighs all dates of a
+        series and reckons with a change of class in twenty seasons, and averages
+        what has no classes to go by over 5 dates.
+    min_observations : int, default=3
+        Observed dates that a sample needs, as far as the series has as many, to
+        get scores.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of training samples that `predict` calls outliers; "auto" takes
         the `false_alarm_rate` of samples held out of training.
     false_alarm_rate : float in (0, 1), default=0.05
-        Share of normal dates that `predict_timesteps` may flag, set on samples
-        held out of training (a fifth; with less than ten samples, on all).
+        Share of normal dates that `predict_timesteps` may flag, set on what is
+        held out of training.
+    calibration_fraction : float in (0, 1), default=0.2
+        Share of the samples, class by class, that is held out of training to set
+        the thresholds on; with `groups` in fit, of the groups. With less than ten
+        samples it is the same share of the dates, the last ones, where normality
+        is known at all dates and three windows fit in the series, and else none:
+        the thresholds are then those of the training samples.
+    threshold : {"quantile", "pot"}, default="quantile"
+        Whether thresholds are quantiles of the held-out scores, or those of a
+        generalised Pareto distribution fitted to the highest tenth (peaks over
+        a threshold), for rates that the held-out dates are too few for.
     max_iter : int, default=600
         Gradient steps.
     batch_size : int, default=256
@@ -86,6 +126,26 @@ class HTSVAEDetector(
     free_nats : float, default=2.0
         Divergence of each group of latents, per window, that costs nothing in
         training.
+    early_stopping : bool, default=False
+        Whether to hold samples out of training, stop when the bound on them no
+        longer improves, and keep the weights with the best one.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the training samples, class by class, that `early_stopping` holds
+        out, beside those that the thresholds are set on.
+    n_iter_no_change : int, default=10
+        Evaluations of these samples, fifty of which fill `max_iter`, without an
+        improvement after which `early_stopping` stops.
+    warm_start : bool, default=False
+        Whether to go on from the weights of the last fit, in its `center_` and
+        `scale_`. The learning rate starts its cycle anew.
+    checkpoint_dir : str or path-like, default=None
+        Folder in which the state of the training is kept while fit runs. A fit that
+        was interrupted, by whatever, goes on from there when it is called again with
+        the same arguments, and comes to the same bits. Needs an int as
+        `random_state`.
+    verbose : int, default=0
+        1 prints a line per tenth of the steps. Where scikit-learn has callbacks,
+        ``set_callbacks(sklearn.callback.ProgressBar())`` shows every step.
     device : str, default="auto"
         Where the network runs, as torch names it; "auto" takes a GPU where
         there is one.
@@ -113,16 +173,26 @@ class HTSVAEDetector(
         Weights of the network.
     loss_curve_ : ndarray of shape (n_iter_,)
         Negative evidence lower bound per observed cell, step by step.
+    validation_curve_ : ndarray of shape (n_evaluations,), or None
+        The same of the samples that `early_stopping` holds out, every
+        ``max(1, max_iter // 50)`` steps and after the last of `max_iter`. None
+        without it.
     n_iter_ : int
         Gradient steps taken.
-    latent_variance_ : ndarray of shape (n_temporal_latents,)
-        Of the temporal latents' posterior means over the windows of the training
-        series.
+    place_model_ : dict of str to ndarray
+        How the temporal latents of windows vary around their "center", of shape
+        (n_temporal_latents,): the "basis" of directions, of shape
+        (n_temporal_latents, n_directions), in which windows of one place have
+        variance 1, the "ratio" of the variance between places to it, and the share
+        of pairs of windows of a series that "changed". Self reference only; from
+        10,000 training series at most.
     threshold_ : float
         Date score above which `predict_timesteps` flags when it is given what
         fit was given (y for the class reference).
     mixture_threshold_ : float
         The same for the class reference without y.
+    part_thresholds_ : ndarray of shape (3,)
+        The same for the parts of `score_parts`, in their order.
     offset_ : float
         Sample score below which `predict` says outlier.
     n_bands_ : int
@@ -159,13 +229,32 @@ class HTSVAEDetector(
         + const
 
     in which :math:`\\sum_j \\bar L_{kj}` is the bound of a window, averaged over
-    those that cover date t, and W the window's length. Without y the class
-    reference scores :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any" reference
-    :math:`-L_t`. The "self" reference is the squared Mahalanobis distance, per
-    latent, of the window's temporal latent from that of the sample's labelled
-    window, averaged over the windows that cover the date.
+    those that cover date t, and W the window's length. That is the score for a
+    whole number as `smoothing`. With "auto" the bounds :math:`L_{kt}` are the
+    evidence of a chain of classes that switch once in twenty seasons, and the score
+    is the log-odds :math:`\\log p(k_t \\ne y | x) - \\log p(k_t = y | x)` given all
+    dates. Without y the class reference scores
+    :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any" reference :math:`-L_t`.
+
+    The "self" reference asks whether two windows show one place. Their temporal
+    latents, as a two-covariance model has it, vary around what the place is, and
+    that around the mean of all; the score is the log-odds that a window and the
+    sample's labelled one are of different places, averaged over the windows that
+    cover the date. How much latents vary within a place is learnt from windows of
+    one series that do not overlap, those of changed places told apart by
+    expectation-maximisation; where series are shorter than two windows, the
+    uncertainty of the latents stands for it.
+
+    In training, windows are to be likely under their class, and their dates less
+    likely under another.
 
     A sample without any observation scores NaN and is predicted -1.
+
+    Training reads X batch by batch: a memory-mapped array (float32, as
+    ``numpy.load(path, mmap_mode="r")`` gives it) is never copied, however large.
+
+    `save` and `load` keep a fitted detector in a file that holds no code. A detector
+    fitted on one device scores on any other that its parameter `device` is set to.
 
     References
     ----------
@@ -174,6 +263,11 @@ class HTSVAEDetector(
 
     Z. Li et al., "Multivariate time series anomaly detection and interpretation
     using hierarchical inter-metric and temporal embedding", KDD 2021.
+
+    S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
+
+    A. Siffer et al., "Anomaly detection in streams with extreme value theory",
+    KDD 2017.
 
     Examples
     --------
@@ -202,16 +296,25 @@ class HTSVAEDetector(
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
         "reference": [StrOptions({"class", "self", "any"}), None],
         "stride": [Interval(Integral, 1, None, closed="left"), None],
-        "smoothing": [Interval(Integral, 1, None, closed="left")],
+        "smoothing": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "min_observations": [Interval(Integral, 1, None, closed="left")],
         "contamination": [
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
         ],
         "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
+        "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "threshold": [StrOptions({"quantile", "pot"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "free_nats": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "verbose": ["verbose"],
         "device": [str],
         "random_state": ["random_state"],
     }
@@ -228,13 +331,22 @@ class HTSVAEDetector(
         hidden_size=32,
         reference=None,
         stride=None,
-        smoothing=5,
+        smoothing="auto",
+        min_observations=3,
         contamination="auto",
         false_alarm_rate=0.05,
+        calibration_fraction=0.2,
+        threshold="quantile",
         max_iter=600,
         batch_size=256,
         learning_rate=2e-3,
         free_nats=2.0,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        checkpoint_dir=None,
+        verbose=0,
         device="auto",
         random_state=None,
     ):
@@ -248,19 +360,28 @@ class HTSVAEDetector(
         self.reference = reference
         self.stride = stride
         self.smoothing = smoothing
+        self.min_observations = min_observations
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate
+        self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.free_nats = free_nats
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, label_time=None):
+    def fit(self, X, y=None, *, label_time=None, groups=None):
         """Learn what normal series look like.
 
         Parameters
@@ -273,6 +394,9 @@ class HTSVAEDetector(
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y (or normality) holds; None means at
             every date.
+        groups : array-like of shape (n_samples,), default=None
+            Places, fields or tiles whose samples are alike: those of a group are
+            held out of training together.
 
         Returns
         -------
@@ -281,37 +405,81 @@ class HTSVAEDetector(
         Raises
         ------
         ValueError
-            If an argument does not fit the others, or X holds no observation.
+            If an argument does not fit the others, X holds no observation, or
+            `warm_start` meets a network of another size. A fitted detector then
+            stays as it was.
         TypeError
             If `label_time` or `dates` is of a wrong type.
         """
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with self._unchanged_on_failure() as before:
+            self._fit(X, y, label_time, groups, before, context)
+        context.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes={}
+        )
+        return self
+
+    def _fit(self, X, y, label_time, groups, before, context):
+        given = X, y
         X = check_series(self, X, reset=True)
         n, _, n_timesteps = X.shape
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
+        if groups is not None:
+            groups = column_or_1d(groups)
+            check_consistent_length(groups, X)
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
-        self._fit_scale(X)
-        held_out = self._hold_out(~np.isnan(X).all(axis=(1, 2)), y, random)
-        self._train(X, y, times, ~held_out, random.randint(np.iinfo(np.int32).max))
-        # Too few samples to hold some out: the thresholds are the training ones.
-        rows = held_out if held_out.any() else np.ones(n, dtype=bool)
-        self._calibrate(
-            X[rows],
-            None if y is None else y[rows],
-            None if times is None else times[rows],
-        )
-        if self.contamination != "auto":
-            sample_scores = self._score_samples(X, self._windowing(n_timesteps, None))
-            self.offset_ = float(np.nanquantile(sample_scores, self.contamination))
-        return self
+        weights = self._initial_weights(before)
+        observed = self._fit_scale(X, keep=weights is not None)
+        self._warn_of_unscored(X)
 
-    def fit_predict(self, X, y=None, *, label_time=None):
+        def hold_out(candidates, share):
+            strata = np.zeros(n, dtype=np.intp)
+            if self.reference_ == "class":
+                strata = encode_labels(y, self.classes_, n)
+            return calibration.hold_out(candidates, strata, groups, share, random)
+
+        held_out = hold_out(observed, self.calibration_fraction)
+        self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
+        seed = random.randint(np.iinfo(np.int32).max)
+        training, validation = ~held_out, None
+        if self.early_stopping:
+            candidates = observed & training
+            validation = hold_out(candidates, self.validation_fraction)
+            self._check_validation(validation, candidates)
+            training &= ~validation
+
+        def finish(detector, trained):
+            detector._finish(trained, X, y, times, training, held_out)
+            return vars(detector)
+
+        monitor = Monitor.wanted(
+            self, context, *given, lambda trained: finish(copy(self), trained)
+        )
+        checkpoint = self._checkpoint(X, y, times, training, validation, seed, weights)
+        trained = self._train(
+            X,
+            y,
+            times,
+            training,
+            validation,
+            seed=seed,
+            weights=weights,
+            checkpoint=checkpoint,
+            monitor=monitor,
+        )
+        finish(self, trained)
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def fit_predict(self, X, y=None, *, label_time=None, groups=None):
         """Fit, y included, and say which samples are outliers.
 
         Parameters
         ----------
-        X, y, label_time
+        X, y, label_time, groups
             See `fit`.
 
         Returns
@@ -319,7 +487,7 @@ class HTSVAEDetector(
         ndarray of shape (n_samples,)
             -1 for outliers, 1 for inliers, as ``predict(X)`` gives them.
         """
-        return self.fit(X, y, label_time=label_time).predict(X)
+        return self.fit(X, y, label_time=label_time, groups=groups).predict(X)
 
     def _resolve(self, y, times, n_timesteps):
         """Turn the parameters that depend on the data into attributes."""
@@ -334,7 +502,7 @@ class HTSVAEDetector(
             raise ValueError(
                 "reference='self' needs label_time in fit, got label_time=None."
             )
-        if self.smoothing % 2 == 0:
+        if self.smoothing != "auto" and self.smoothing % 2 == 0:
             raise ValueError(f"smoothing must be odd, got {self.smoothing}.")
         self.label_time_ = common_label_time(times, n_timesteps)
         self.dates_ = check_dates(self.dates, n_timesteps)
@@ -369,59 +537,6 @@ class HTSVAEDetector(
             self.class_prior_ = counts / counts.sum()
         else:
             self.classes_, self.class_prior_ = np.array([None]), np.ones(1)
-
-    def _fit_scale(self, X):
-        """Mean and standard deviation of each band, gaps left out."""
-        if np.isnan(X).all():
-            raise ValueError(f"X of shape {X.shape} holds no observation: all is NaN.")
-        with warnings.catch_warnings():
-            # A band without any observation is legal; it keeps 0 and 1.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            center = np.nanmean(X, axis=(0, 2), dtype=np.float64)
-            scale = np.nanstd(X, axis=(0, 2), dtype=np.float64)
-        self.center_ = np.where(np.isnan(center), 0, center)
-        # A band that hardly varies beside its own size is constant.
-        tiny = 10 * np.finfo(X.dtype).eps * np.abs(self.center_)
-        self.scale_ = np.where(scale > tiny, scale, 1)
-
-    def _hold_out(self, observed, y, random):
-        """Mask of the samples that the thresholds are set on, class by class."""
-        held_out = np.zeros_like(observed)
-        candidates = random.permutation(np.flatnonzero(observed))
-        if len(candidates) < _MIN_SAMPLES_TO_HOLD_OUT:
-            return held_out
-        strata = np.zeros(len(observed), dtype=np.intp)
-        if self.reference_ == "class":
-            strata = encode_labels(y, self.classes_, len(y))
-        for stratum in np.unique(strata[candidates]):
-            members = candidates[strata[candidates] == stratum]
-            # Rounded down: a class of a few is needed for training.
-            held_out[members[: int(_HELD_OUT_SHARE * len(members))]] = True
-        return held_out
-
-    def _train(self, X, y, times, rows, seed):
-        """Train the network on the windows at which normality is known."""
-        from .training import WindowDataset, resolve_device, train
-
-        windowing = self._windowing(X.shape[2], None)
-        every = windowing.with_stride(1)
-        n_layers = windowing.calendar.n_layers
-        grid = self._grid(X[rows], windowing.calendar).astype(np.float32)
-        seen = ~np.isnan(grid).all(axis=1)  # (series, cells)
-        so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
-        windows_seen = so_far[:, every.length :] > so_far[:, : -every.length]
-        if times is not None and self.reference_ == "class":
-            windows_seen &= np.repeat(every.near(times[rows]), n_layers, axis=0)
-        pairs = np.argwhere(windows_seen)
-        if len(pairs) == 0:
-            raise ValueError(
-                "X holds no observation in any window around label_time: nothing "
-                "to train on."
-            )
-        if self.reference_ == "class":
-            classes = encode_labels(y[rows], self.classes_, rows.sum())
-        else:
-            classes = np.zeros(rows.sum(), dtype=np.intp)
         # Kept, so that parameters set after fit do not change the fitted network.
         self._network_arguments = dict(
             n_bands=self.n_bands_,
@@ -431,37 +546,236 @@ class HTSVAEDetector(
             spectral_latent_size=self.spectral_latent_size,
             hidden_size=self.hidden_size,
         )
-        self.weights_, self.loss_curve_ = train(
-            WindowDataset(grid, every.cells, pairs, np.repeat(classes, n_layers)),
+
+    @contextmanager
+    def _unchanged_on_failure(self):
+        """Give the attributes as they were, and put them back if fit fails."""
+        before = dict(vars(self))
+        try:
+            yield before
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _initial_weights(self, before):
+        """Weights of the last fit, where a warm start goes on from them."""
+        if not (self.warm_start and "weights_" in before):
+            return None
+        now = self._network_arguments | {"classes": self.classes_.tolist()}
+        last = before["_network_arguments"]
+        last = last | {"classes": before["classes_"].tolist()}
+        changed = [name for name in now if now[name] != last.get(name)]
+        if changed:
+            raise ValueError(
+                "warm_start=True goes on from the last fit's network, but "
+                + ", ".join(f"{k} is {now[k]} and was {last.get(k)}" for k in changed)
+                + ": set warm_start=False to start afresh."
+            )
+        return before["weights_"]
+
+    def _fit_scale(self, X, *, keep):
+        """Mean and standard deviation of each band, gaps left out.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        keep : bool
+            Whether to keep those of the last fit.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) of bool
+            Which samples have an observation.
+        """
+        observed, parts = np.zeros(len(X), dtype=bool), []
+        for rows in _chunks(X):
+            chunk = X[rows]
+            seen = ~np.isnan(chunk)
+            observed[rows] = seen.any(axis=(1, 2))
+            parts.append((seen.sum(axis=(0, 2)), *_moments(chunk)))
+        if not observed.any():
+            raise ValueError(f"X of shape {X.shape} holds no observation: all is NaN.")
+        if not keep:
+            # A band without any observation is legal; it gets 0 and 1.
+            self.center_, scale = _pooled(*map(np.array, zip(*parts, strict=True)))
+            # A band that hardly varies beside its own size is constant.
+            tiny = 10 * np.finfo(X.dtype).eps * np.abs(self.center_)
+            self.scale_ = np.where(scale > tiny, scale, 1)
+        return observed
+
+    def _hold_out_dates(self, held_out, times, n_timesteps):
+        """First grid cell that training may not see, one past the last if all.
+
+        The last dates stand in for held-out samples where these are too few.
+        """
+        windowing = self._windowing(n_timesteps, None)
+        n_cells = windowing.calendar.n_cells
+        if held_out.any() or times is not None or n_cells < 3 * windowing.length:
+            return n_cells
+        held = max(windowing.length, int(self.calibration_fraction * n_cells))
+        return n_cells - min(held, n_cells - windowing.length)
+
+    def _check_validation(self, validation, candidates):
+        if not validation.any():
+            raise ValueError(
+                f"early_stopping=True: validation_fraction={self.validation_fraction} "
+                f"of {candidates.sum()} training samples, class by class and rounded "
+                "down, is none: raise it, or give more samples."
+            )
+
+    def _checkpoint(self, X, y, times, training, validation, seed, weights):
+        """Where the training's state is kept: named by all it depends on, or None."""
+        if self.checkpoint_dir is None:
+            return None
+        if not is_integer(self.random_state):
+            raise ValueError(
+                "checkpoint_dir needs an int as random_state, or the interrupted fit "
+                f"could not be told from another; got {self.random_state!r}."
+            )
+        import torch
+
+        from .checkpoints import Checkpoint
+        from .training import resolve_device
+
+        passing = ("checkpoint_dir", "dates", "device", "random_state", "verbose")
+        params = self.get_params(deep=False)
+        return Checkpoint(
+            self.checkpoint_dir,
+            {
+                "versions": [__version__, str(torch.__version__), np.__version__],
+                "device": resolve_device(self.device).type,
+                "params": {k: v for k, v in params.items() if k not in passing},
+                "network": self._network_arguments,
+                "dates": self.dates_,
+                "seed": seed,
+                "X": _digest(X),
+                "y": y if y is None else np.unique(y, return_inverse=True)[1],
+                "label_time": times,
+                "training": training,
+                "validation": validation,
+                "weights": weights,
+            },
+        )
+
+    def _train(self, X, y, times, training, validation, **kwargs):
+        """Train the network on the windows at which normality is known."""
+        from .training import resolve_device, train
+
+        dataset = self._windows(X, y, times, training)
+        if len(dataset) == 0:
+            raise ValueError(
+                "X holds no observation in any window around label_time: nothing "
+                "to train on."
+            )
+        if validation is not None:
+            validation = self._windows(X, y, times, validation)
+            if len(validation) == 0:
+                raise ValueError(
+                    "early_stopping=True: the samples held out hold no observation in "
+                    "any window around label_time: raise validation_fraction."
+                )
+        return train(
+            dataset,
             module=self._network_arguments,
             batch_size=self.batch_size,
             n_steps=self.max_iter,
             learning_rate=self.learning_rate,
             free_nats=self.free_nats,
             device=resolve_device(self.device),
-            seed=seed,
+            validation=validation,
+            patience=self.n_iter_no_change,
+            **kwargs,
         )
+
+    def _windows(self, X, y, times, mask):
+        """The windows of some samples at which normality is known."""
+        from .training import WindowDataset
+
+        calendar = self._windowing(X.shape[2], None).calendar
+        every = windows.Windowing(calendar, self.window_length_, 1)
+        n_layers = calendar.n_layers
+        samples = np.flatnonzero(mask)
+        used = np.empty((len(samples) * n_layers, len(every.starts)), dtype=bool)
+        for rows in _chunks(X, len(samples)):
+            chunk = samples[rows]
+            grid = calendar.to_grid(X[chunk])
+            seen = ~np.isnan(grid.reshape(-1, *grid.shape[2:])).all(axis=1)
+            so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
+            known = so_far[:, every.length :] > so_far[:, : -every.length]
+            known &= every.starts + every.length <= self._first_held_cell
+            if times is not None and self.reference_ == "class":
+                known &= np.repeat(every.near(times[chunk]), n_layers, axis=0)
+            used[rows.start * n_layers : rows.stop * n_layers] = known
+        if self.reference_ == "class":
+            classes = encode_labels(y[samples], self.classes_, len(samples))
+        else:
+            classes = np.zeros(len(samples), dtype=np.intp)
+
+        n_classes = len(self.classes_)
+        return WindowDataset(
+            X, samples, classes, self._standardise, every, used, n_classes
+        )
+
+    def _finish(self, trained, X, y, times, training, held_out):
+        """Take over what training came to, and set the thresholds with it."""
+        self.weights_, self.loss_curve_, self.validation_curve_ = trained
         self.n_iter_ = len(self.loss_curve_)
-        mean, _ = self._runner(windowing, grid.dtype).temporal_posterior(grid)
-        self.latent_variance_ = mean.var(axis=(0, 1))
+        windowing = self._windowing(X.shape[2], None)
+        if self.reference_ == "self":
+            some = _spread(np.flatnonzero(training), _MAX_DESCRIBED)
+            self.place_model_ = self._fit_place_model(X[some], windowing)
+        # Too few samples to hold some out: the thresholds are the training ones.
+        rows = held_out if held_out.any() else np.ones(len(X), dtype=bool)
+        self._calibrate(
+            X[rows],
+            None if y is None else y[rows],
+            None if times is None else times[rows],
+        )
+        if self.contamination != "auto":
+            sample_scores = self._score_samples(X, windowing)
+            self.offset_ = float(np.nanquantile(sample_scores, self.contamination))
+
+    def _fit_place_model(self, X, windowing):
+        """How much windows of one place differ."""
+        grid = self._grid(X, windowing.calendar).astype(np.float32)
+        mean, log_var = self._runner(windowing, grid.dtype).temporal_posterior(grid)
+        empty = np.isnan(windows.aligned_windows(grid, windowing.cells))
+        mean[empty.all(axis=(1, 3))] = np.nan
+        noise = np.exp(log_var).mean(axis=(0, 1))
+        gap = -(-windowing.length // windowing.stride)
+        return places.fit_place_model(mean, noise, gap)._asdict()
 
     def _calibrate(self, X, y, times):
-        """Thresholds and offset from samples where normality is known."""
+        """Thresholds and offset from what training has not seen."""
         windowing = self._windowing(X.shape[2], None)
         own = self._score_timesteps(X, y, times, windowing)
         without = own if y is None else self._score_timesteps(X, None, times, windowing)
+        parts = self._score_parts(X, y, times, windowing)
         known = np.ones_like(own, dtype=bool)
-        if times is not None and self.reference_ == "class":
+        cell = windowing.calendar.cell
+        if self._first_held_cell < windowing.calendar.n_cells:
+            known &= cell >= self._first_held_cell
+        elif times is not None and self.reference_ == "class":
             # The label holds around its date; elsewhere the sample may change.
-            cell = windowing.calendar.cell
             distance = np.abs(cell - cell[times][:, np.newaxis])
             known = distance <= self.window_length_ // 4
+        elif self.reference_ == "self":
+            # Nor is it known which dates changed: those that more probably did are
+            # left out.
+            changed = places.PlaceModel(**self.place_model_).changed
+            known = own <= np.log((1 - changed) / changed)
         if np.isnan(own[known]).all():
-            known[:] = True
-        rate = self.false_alarm_rate
-        self.threshold_ = scores.upper_quantile(own[known], rate)
-        self.mixture_threshold_ = scores.upper_quantile(without[known], rate)
-        self.offset_ = -scores.upper_quantile(scores.sample_maximum(without), rate)
+            known = ~np.isnan(own)
+
+        def threshold(values):
+            return calibration.threshold(values, self.false_alarm_rate, self.threshold)
+
+        self.threshold_ = threshold(own[known])
+        self.mixture_threshold_ = threshold(without[known])
+        self.part_thresholds_ = np.array([threshold(part[known]) for part in parts])
+        highest = np.where(known, without, np.nan)
+        self.offset_ = -threshold(scores.sample_maximum(highest))
 
     # Scores
 
@@ -486,10 +800,10 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples, n_timesteps)
-            Higher = further from normal, averaged over `smoothing` dates: nats, or
-            for the self reference a squared distance in standard deviations. NaN
-            where not observed, and for the self reference wherever the labelled
-            window holds no observation: there is nothing to compare with.
+            Higher = further from normal, in nats. NaN where not observed, for
+            samples with fewer observed dates than `min_observations`, and for the
+            self reference wherever the labelled window holds no observation: there
+            is nothing to compare with.
         """
         check_is_fitted(self)
         X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
@@ -566,42 +880,140 @@ class HTSVAEDetector(
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
 
-    def _score_timesteps(self, X, y, times, windowing):
-        calendar = windowing.calendar
-        grid = self._grid(X, calendar)
-        if self.reference_ == "self":
-            if times is None:
-                times = self._default_times(len(X), calendar)
-            score = self._self_scores(grid, times, windowing)
-        else:
-            score = self._elbo_scores(grid, y, windowing)
-        score = score.reshape(len(X), calendar.n_layers, calendar.n_cells)
-        score = calendar.from_grid(score)
-        score[np.isnan(X).all(axis=1)] = np.nan
-        return scores.smooth(score, self.smoothing)
+    def score_parts(self, X, y=None, *, label_time=None, dates=None):
+        """Split what is abnormal of each date into three parts.
 
-    def _elbo_scores(self, grid, y, windowing):
-        """Contrast with the other classes; without y or classes, novelty."""
-        log_prior = np.log(self.class_prior_).astype(grid.dtype)[:, np.newaxis]
-        date, window = self._runner(windowing, grid.dtype).elbo(grid)
-        if y is None or len(self.classes_) == 1:
-            return scores.mixture_novelty(log_prior + date)
-        classes = encode_labels(y, self.classes_, len(y))
-        context = window * (2 / self.window_length_)
-        return scores.contrast(
-            log_prior + date + context, np.repeat(classes, windowing.calendar.n_layers)
+        A season that runs differently, as one that comes late, shows in the
+        temporal part; a date whose bands depart from that season in a way the
+        training series know, in the spectral part; what neither explains is
+        left to the joint part.
+
+        Parameters
+        ----------
+        X, y, label_time, dates
+            See `score_timesteps`. Without y the classes weigh as probable as
+            each window makes them.
+
+        Returns
+        -------
+        parts : :class:`~sklearn.utils.Bunch`
+            Arrays of shape (n_samples, n_timesteps) in nats, averaged over
+            `smoothing` dates, NaN as in `score_timesteps`.
+
+            temporal
+                Divergence of the windows' temporal latent from its prior; for the
+                self reference the score itself.
+            spectral
+                Divergence of the date's spectral latents from their prior.
+            joint
+                Negative log-likelihood of the date's bands given both; for the
+                self reference given the course of the labelled window.
+        """
+        check_is_fitted(self)
+        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
+        temporal, spectral, joint = self._score_parts(X, y, times, windowing)
+        return Bunch(temporal=temporal, spectral=spectral, joint=joint)
+
+    def _score_timesteps(self, X, y, times, windowing):
+        """Scores of validated series, a bounded number of them at a time."""
+        score = np.full((len(X), X.shape[2]), np.nan, X.dtype)
+        if times is None:
+            times = self._default_times(len(X), windowing.calendar)
+        for rows in _chunks(X):
+            grid = self._grid(X[rows], windowing.calendar)
+            seen = ~np.isnan(X[rows]).all(axis=1)
+            if self.reference_ == "self":
+                found = self._self_scores(grid, times[rows], windowing)
+                found = self._per_timestep(found, windowing)
+            else:
+                classes = None
+                if y is not None and len(self.classes_) > 1:
+                    classes = encode_labels(y[rows], self.classes_, len(seen))
+                found = self._elbo_scores(grid, classes, seen, windowing)
+            score[rows] = np.where(self._scored(X[rows])[:, np.newaxis], found, np.nan)
+            score[rows][~seen] = np.nan
+        if self._decodes(y):
+            return score
+        return scores.smooth(score, self._smoothing_width())
+
+    def _decodes(self, y):
+        """Whether scores come from forward-backward over classes."""
+        return (
+            self.reference_ == "class"
+            and y is not None
+            and len(self.classes_) > 1
+            and self.smoothing == "auto"
         )
 
+    def _smoothing_width(self):
+        return _SMOOTHING if self.smoothing == "auto" else self.smoothing
+
+    def _scored(self, X):
+        """Which samples have enough observations to be scored."""
+        wanted = min(self.min_observations, X.shape[2])
+        return (~np.isnan(X).all(axis=1)).sum(axis=1) >= wanted
+
+    def _elbo_scores(self, grid, classes, seen, windowing):
+        """Contrast of a class with the others; without one, novelty."""
+        runner = self._runner(windowing, grid.dtype)
+        log_prior = np.log(self.class_prior_).astype(grid.dtype)[:, np.newaxis]
+        date, window = (
+            self._per_timestep(bound, windowing) for bound in runner.elbo(grid)
+        )
+        if classes is None:
+            return scores.mixture_novelty(log_prior + date)
+        if self.smoothing != "auto":
+            context = window * (2 / self.window_length_)
+            return scores.contrast(log_prior + date + context, classes)
+        date = np.where(seen[:, np.newaxis], date, np.nan).transpose(0, 2, 1)
+        calendar = windowing.calendar
+        dates_per_season = self.period_ * len(calendar.cell) / calendar.n_cells
+        cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
+        return scores.course_log_odds(date, log_prior[:, 0], classes, cost)
+
     def _self_scores(self, grid, times, windowing):
-        """Distance of the windows that cover a date from the sample's own one."""
+        """Log-odds that the windows that cover a date show another place."""
         runner = self._runner(windowing, grid.dtype)
         mean, _ = runner.temporal_posterior(grid)
         own_mean, _ = self._own_course(grid, times, windowing)
-        distance = scores.own_distance(
-            mean, own_mean, self.latent_variance_.astype(mean.dtype)
+        odds = places.place_log_odds(
+            mean, own_mean, places.PlaceModel(**self.place_model_)
         )
-        spread = np.repeat(distance[:, :, np.newaxis], self.period_, axis=2)
+        spread = np.repeat(odds[:, :, np.newaxis], self.period_, axis=2)
         return windows.overlap_average(spread, runner.cells, runner.n_cells)
+
+    def _score_parts(self, X, y, times, windowing):
+        """Temporal, spectral and joint scores of validated series."""
+        parts = np.full((3, len(X), X.shape[2]), np.nan, X.dtype)
+        if times is None:
+            times = self._default_times(len(X), windowing.calendar)
+        for rows in _chunks(X):
+            grid = self._grid(X[rows], windowing.calendar)
+            classes, course = self._decoded_under(
+                grid, None if y is None else y[rows], times[rows], windowing
+            )
+            found = self._runner(windowing, grid.dtype).parts(
+                grid, classes, course=course
+            )
+            if self.reference_ == "self":
+                found[0] = self._self_scores(grid, times[rows], windowing)
+            known = self._scored(X[rows])[:, np.newaxis] & ~np.isnan(X[rows]).all(1)
+            for part, values in zip(parts, found, strict=True):
+                values = self._per_timestep(values, windowing)
+                part[rows] = np.where(known, values, np.nan)
+        return [scores.smooth(part, self._smoothing_width()) for part in parts]
+
+    def _decoded_under(self, grid, y, times, windowing):
+        """Class of each gridded series, and course of its labelled window."""
+        n_layers = windowing.calendar.n_layers
+        classes = course = None
+        if self.reference_ == "class" and y is not None:
+            classes = np.repeat(encode_labels(y, self.classes_, len(y)), n_layers)
+        if self.reference_ == "self":
+            course = self._own_course(grid, times, windowing)
+            # A series without a labelled window stands for itself.
+            course = [np.nan_to_num(part) for part in course]
+        return classes, course
 
     def _own_course(self, grid, times, windowing):
         """Temporal posterior of each series' labelled window, (n, n_latents) twice.
@@ -648,7 +1060,10 @@ class HTSVAEDetector(
     @property
     def _n_features_out(self):
         sizes = self._network_arguments
-        return len(self.latent_variance_) + sizes["spectral_latent_size"]
+        n_positions = -(-sizes["period"] // 4)
+        return (
+            sizes["temporal_latent_size"] * n_positions + sizes["spectral_latent_size"]
+        )
 
     def reconstruct(self, X, y=None, *, label_time=None, dates=None):
         """What the network expects at every cell, observed or not.
@@ -674,17 +1089,9 @@ class HTSVAEDetector(
         calendar = windowing.calendar
         hidden = X if missing is None else np.where(missing, np.nan, X)
         grid = self._grid(hidden, calendar)
-        classes = course = None
-        if self.reference_ == "class" and y is not None:
-            classes = np.repeat(
-                encode_labels(y, self.classes_, len(X)), calendar.n_layers
-            )
-        if self.reference_ == "self":
-            if times is None:
-                times = self._default_times(len(X), calendar)
-            course = self._own_course(grid, times, windowing)
-            # A series without a labelled window stands for itself.
-            course = [np.nan_to_num(part) for part in course]
+        if times is None:
+            times = self._default_times(len(X), calendar)
+        classes, course = self._decoded_under(grid, y, times, windowing)
         # Windows side by side where the answer is a draw: one pass, and dates
         # that belong together are drawn together.
         if rng is not None:
@@ -696,9 +1103,9 @@ class HTSVAEDetector(
             rng = _Repeated(rng, calendar.n_layers)
             mean, std = runner.decode_draw(grid, classes, course=course, rng=rng)
         scale = self.scale_.astype(X.dtype)[:, np.newaxis]
-        mean = self._ungrid(mean, len(X), calendar) * scale
+        mean = self._per_timestep(mean, windowing) * scale
         mean += self.center_.astype(X.dtype)[:, np.newaxis]
-        return mean, self._ungrid(std, len(X), calendar) * scale
+        return mean, self._per_timestep(std, windowing) * scale
 
     def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
         """Decode one draw of the latents given the cells that are not missing.
@@ -730,6 +1137,79 @@ class HTSVAEDetector(
         windowing = self._windowing(X.shape[2], dates)
         return self._decode(X, y, label_time, windowing, missing=missing, rng=rng)
 
+    # Keeping
+
+    def save(self, path):
+        """Save the fitted detector to a file that holds no code.
+
+        The file is of safetensors format: arrays as tensors, all else as JSON. It
+        appears complete or not at all. Callbacks and metadata requests stay behind.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it was not fitted.
+        TypeError
+            If a parameter or label is of a kind that such a file cannot hold.
+        """
+        check_is_fitted(self)
+        from . import persistence
+
+        params = self.get_params(deep=False)
+        # Of the many kinds that they may have, the ones they all mean.
+        if self.dates is not None:
+            params["dates"] = as_days(self.dates)
+        if self.checkpoint_dir is not None:
+            params["checkpoint_dir"] = os.fspath(self.checkpoint_dir)
+        fitted = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in params
+            and "callback" not in name
+            and name != "_metadata_request"
+        }
+        persistence.write(path, {"params": params, "fitted": fitted}, kind=_KIND)
+
+    @classmethod
+    def load(cls, path, *, device=None):
+        """Load a detector that `save` saved; no code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+        device : str, default=None
+            Where the network shall run; None keeps the parameter as it was saved.
+
+        Returns
+        -------
+        HTSVAEDetector
+            It scores as the saved one, bit for bit on the same device.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it holds something else, is damaged, or was written by a later
+            release in a newer format.
+        """
+        from . import persistence
+
+        state = persistence.read(path, kind=_KIND)
+        try:
+            detector = cls(**state["params"])
+        except TypeError as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} was saved by another release of sktasgen, whose "
+                f"{cls.__name__} has other parameters: {error}"
+            ) from error
+        vars(detector).update(state["fitted"])
+        return detector if device is None else detector.set_params(device=device)
+
     # Between series and windows
 
     def _check_scoring(self, X, y, label_time, dates):
@@ -744,7 +1224,23 @@ class HTSVAEDetector(
                 encode_labels(y, self.classes_, n)
             else:
                 y = None  # other references know no classes
+        self._warn_of_unscored(X)
         return X, y, times, windowing
+
+    def _warn_of_unscored(self, X):
+        """Name the samples that have too few observations to be scored."""
+        enough = np.concatenate([self._scored(X[rows]) for rows in _chunks(X)])
+        if enough.all():
+            return
+        few = np.flatnonzero(~enough)
+        named = ", ".join(map(str, few[:5])) + (", ..." if len(few) > 5 else "")
+        warnings.warn(
+            f"{len(few)} of {len(X)} samples have fewer than "
+            f"{min(self.min_observations, X.shape[2])} observed dates and get no "
+            f"score: {named}.",
+            UserWarning,
+            stacklevel=4,
+        )
 
     def _calendar(self, n_timesteps, dates):
         """The calendar of series with these dates, or the training ones."""
@@ -776,16 +1272,20 @@ class HTSVAEDetector(
         last = len(calendar.cell) - 1
         return np.full(n, min(self.label_time_, last), dtype=np.intp)
 
-    def _grid(self, X, calendar):
-        """Standardised series on the season grid, layers as series of their own."""
+    def _standardise(self, X):
         center = self.center_.astype(X.dtype)[:, np.newaxis]
         scale = self.scale_.astype(X.dtype)[:, np.newaxis]
-        grid = calendar.to_grid((X - center) / scale)
+        return (X - center) / scale
+
+    def _grid(self, X, calendar):
+        """Standardised series on the season grid, layers as series of their own."""
+        grid = calendar.to_grid(self._standardise(X))
         return grid.reshape(-1, *grid.shape[2:])
 
-    def _ungrid(self, values, n, calendar):
-        """Back from gridded series with bands to one value per timestep."""
-        values = values.reshape(n, calendar.n_layers, *values.shape[1:])
+    def _per_timestep(self, values, windowing):
+        """Back from gridded series to one value per timestep, on the last axis."""
+        calendar = windowing.calendar
+        values = values.reshape(-1, calendar.n_layers, *values.shape[1:])
         return calendar.from_grid(values)
 
     def _runner(self, windowing, dtype, *, cells=None):
@@ -832,3 +1332,40 @@ def _slots_per_year(dates):
     if len(gaps) == 0:
         return 1
     return max(1, round(windows.DAYS_PER_YEAR / float(np.median(gaps))))
+
+
+def _chunks(X, n=None):
+    """Slices over n rows of X, or all, each of a bounded number of values."""
+    size = max(1, _CHUNK_SIZE // max(1, X[:1].size))
+    return gen_batches(len(X) if n is None else n, size)
+
+
+def _spread(values, n):
+    """At most n of some values, evenly spread."""
+    if len(values) <= n:
+        return values
+    return values[np.linspace(0, len(values) - 1, n).astype(np.intp)]
+
+
+def _moments(X):
+    """Mean and variance of each band of some series; 0 without any observation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean = np.nanmean(X, axis=(0, 2), dtype=np.float64)
+        variance = np.nanvar(X, axis=(0, 2), dtype=np.float64)
+    return np.nan_to_num(mean), np.nan_to_num(variance)
+
+
+def _pooled(count, mean, variance):
+    """Mean and standard deviation of the whole from those of its parts."""
+    share = count / np.maximum(count.sum(axis=0), 1)
+    center = (share * mean).sum(axis=0)
+    return center, np.sqrt((share * (variance + (mean - center) ** 2)).sum(axis=0))
+
+
+def _digest(X):
+    """Hash of series, chunk by chunk."""
+    found = hashlib.blake2b(f"{X.dtype.str} {X.shape}".encode(), digest_size=16)
+    for rows in _chunks(X):
+        found.update(np.ascontiguousarray(X[rows]))
+    return found.hexdigest()

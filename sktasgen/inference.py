@@ -9,14 +9,20 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from .losses import date_elbo
 from .training import one_thread
-from .windows import aligned_windows, overlap_average
+from .windows import overlap_average
 
 # Windows x classes x slots in one pass: large enough to keep a core busy, small
-# enough to stay near its cache.
-_PASS_SIZE = 60_000
+# enough to stay near its cache. A GPU is busy, and its memory far from full, with
+# many more.
+_PASS_SIZE = {"cpu": 20_000, "cuda": 2_000_000}
+# glibc gives freed memory back to the system, and takes twice the largest block freed
+# so far, up to this one, as a sign of what will be wanted again. Without the sign
+# each pass spends as long on getting its memory back, page by page, as on its sums.
+_LARGEST_BLOCK = 2**25 - 2**13
 
 
 class Runner:
@@ -41,6 +47,8 @@ class Runner:
         parameter = next(network.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.log_prior = self._tensor(log_prior)
+        # (period, n_windows)
+        self.slots = torch.from_numpy(np.ascontiguousarray(cells.T)).to(self.device)
 
     def elbo(self, grid):
         """Evidence lower bound under each class.
@@ -63,6 +71,39 @@ class Runner:
                 total = bound.sum(dim=-1, keepdim=True).expand_as(bound)
                 window[rows] = self._average(total)
         return date, window
+
+    def parts(self, grid, classes=None, *, course=None):
+        """What makes each date improbable, in three parts.
+
+        Parameters
+        ----------
+        grid, classes, course
+            See `decode`.
+
+        Returns
+        -------
+        list of three ndarrays of shape (n, n_cells)
+            Divergence of the windows' temporal latent, divergence of the date's
+            spectral latents, and negative log-likelihood of its bands.
+        """
+        parts = [np.empty((len(grid), self.n_cells), grid.dtype) for _ in range(3)]
+        n_classes = len(self.log_prior) if classes is None else 1
+        with _inference():
+            for rows in self._chunks(len(grid), n_classes):
+                terms = self._terms(
+                    grid[rows],
+                    None if classes is None else classes[rows],
+                    None if course is None else [part[rows] for part in course],
+                )
+                weight = self._class_weights(terms, classes).unsqueeze(-1)
+                found = (
+                    terms.kl_temporal.unsqueeze(-1).expand_as(terms.kl_spectral),
+                    terms.kl_spectral,
+                    -terms.log_likelihood.sum(dim=2),
+                )
+                for part, values in zip(parts, found, strict=True):
+                    part[rows] = self._average((weight * values).sum(dim=1))
+        return parts
 
     def temporal_posterior(self, grid):
         """Posterior of the temporal latent of each window.
@@ -142,23 +183,27 @@ class Runner:
         def noise(like):
             # The same numbers under every class: only the class differs.
             numbers = rng.standard_normal((n, n_windows, *like.shape[-2:]))
-            numbers = self._tensor(numbers).flatten(0, 1)
+            numbers = self._tensor(numbers).transpose(0, 1).flatten(0, 1)
             return numbers if like.ndim == 3 else numbers.unsqueeze(1)
 
         with _inference():
             return self._decode(grid, classes, course, noise)
 
-    def _decode(self, grid, classes, course, noise=None):
+    def _terms(self, grid, classes, course, noise=None):
+        """Terms of the windows of some series, under some classes and course."""
         x, mask = self._windows(grid)
         if course is not None:
             shape = (len(x), *self.network.temporal_shape)
             course = [
-                self._tensor(np.repeat(part, len(self.cells), axis=0)).reshape(shape)
+                self._tensor(np.tile(part, (len(self.cells), 1))).reshape(shape)
                 for part in course
             ]
-        terms = self.network(
+        return self.network(
             x, mask, mask, self._classes(len(x), classes), course=course, noise=noise
         )
+
+    def _decode(self, grid, classes, course, noise=None):
+        terms = self._terms(grid, classes, course, noise)
         mean, variance = terms.mean, torch.exp(2 * terms.log_std)
         # Moments of the mixture over classes.
         weight = self._class_weights(terms, classes)[:, :, None, None]
@@ -176,31 +221,39 @@ class Runner:
 
     def _chunks(self, n_series, n_classes):
         """Slices of the series whose windows fit in one pass."""
-        size = max(1, _PASS_SIZE // (self.cells.size * n_classes))
+        size = _PASS_SIZE.get(self.device.type, _PASS_SIZE["cuda"])
+        size = max(1, size // self.cells.size)
         return [slice(start, start + size) for start in range(0, n_series, size)]
 
     def _windows(self, grid):
         """Values and mask of all windows of some series, windows first."""
-        windows = np.moveaxis(aligned_windows(grid, self.cells), 2, 1)
-        windows = windows.reshape(-1, *windows.shape[2:])
-        mask = ~np.isnan(windows)
-        return self._tensor(np.where(mask, windows, 0)), self._tensor(mask)
+        # Cells and then series are the last axes: a slot of a window is a row of
+        # all series, and what is cut lies as the network wants it.
+        series = torch.from_numpy(np.ascontiguousarray(grid.transpose(1, 2, 0)))
+        series = series.to(self.device)
+        mask = series == series
+        return [
+            F.pad(part.to(self.dtype), (0, 0, 0, 1))[:, self.slots]
+            .flatten(2)
+            .movedim(2, 0)
+            for part in (torch.where(mask, series, 0), mask)
+        ]
 
     def _classes(self, n_windows, classes=None):
         """Classes to decode each window under, (N, K): all, or the series' own."""
         if classes is None:
             every = torch.arange(len(self.log_prior), device=self.device)
-            return every.expand(n_windows, -1)
-        repeated = np.repeat(classes, len(self.cells))
+            return every.unsqueeze(0)
+        repeated = np.tile(classes, len(self.cells))
         return torch.as_tensor(repeated, device=self.device).unsqueeze(1)
 
     def _tensor(self, array):
         return torch.as_tensor(array).to(self.device, self.dtype)
 
     def _by_series(self, tensor):
-        """(n * n_windows, ...) tensor to (n, n_windows, ...) array."""
-        array = tensor.cpu().numpy()
-        return array.reshape(-1, len(self.cells), *array.shape[1:])
+        """(n_windows * n, ...) tensor to (n, n_windows, ...) array."""
+        array = tensor.unflatten(0, (len(self.cells), -1)).cpu().numpy()
+        return np.moveaxis(array, 0, 1)
 
     def _average(self, tensor):
         """Overlap average of a tensor (N, ..., period): an array (n, ..., n_cells)."""
@@ -210,5 +263,6 @@ class Runner:
 
 @contextmanager
 def _inference():
+    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)  # freed untouched
     with torch.inference_mode(), one_thread():
         yield

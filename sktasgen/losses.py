@@ -8,6 +8,7 @@ deviation (observations).
 import math
 
 import torch
+from torch.nn import functional as F
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -46,23 +47,49 @@ def date_elbo(terms):
     return bound * seen
 
 
-def training_loss(terms, *, beta, free_nats):
+def contrast_loss(terms):
+    """How badly each date tells the window's own class from another.
+
+    Parameters
+    ----------
+    terms : networks.Terms
+        With two classes per window, its own first.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        Negative log-probability of the own class, averaged over observed dates. The
+        window's own latent takes no part: what it says of the class it says of all
+        dates alike.
+    """
+    bound = terms.log_likelihood.sum(dim=2) - terms.kl_spectral
+    loss = F.softplus(bound[:, 1] - bound[:, 0]) * terms.seen
+    return loss.sum(dim=1) / terms.seen.sum(dim=1).clamp(min=1)
+
+
+def training_loss(terms, *, beta, free_nats, contrast_weight):
     """What training minimises: the negative bound per window, averaged.
 
     Parameters
     ----------
     terms : networks.Terms
-        With one class per window, the one it is labelled with.
+        With one class per window, the one it is labelled with, or with another
+        one after it.
     beta : float
-        Weight of the KL divergences, raised to 1 early in training so that the
+        Weight of all but the likelihood, raised to 1 early in training so that the
         latents are used before they are priced.
     free_nats : float
         KL divergence per window and latent group that costs nothing.
+    contrast_weight : float
+        Of `contrast_loss`, where there is another class.
     """
-    likelihood = terms.log_likelihood.sum(dim=(1, 2, 3))
-    spectral = (terms.kl_spectral * terms.seen.unsqueeze(1)).sum(dim=(1, 2))
-    temporal = terms.kl_temporal.sum(dim=1)
+    likelihood = terms.log_likelihood[:, 0].sum(dim=(1, 2))
+    spectral = (terms.kl_spectral[:, 0] * terms.seen).sum(dim=1)
+    temporal = terms.kl_temporal[:, 0]
     kl = temporal.clamp(min=free_nats) + spectral.clamp(min=free_nats)
     # Per observed cell, so that the step size does not depend on the window.
     cells = terms.n_observed.clamp(min=1)
-    return ((beta * kl - likelihood) / cells).mean()
+    loss = (beta * kl - likelihood) / cells
+    if contrast_weight and terms.kl_temporal.shape[1] > 1:
+        loss = loss + beta * contrast_weight * contrast_loss(terms)
+    return loss.mean()

@@ -13,7 +13,11 @@ spectrum given that course::
                         └──────── p(x | h, z_s) = N(mean, std)
 
 The encoder of ``z_t`` sees no class: a window is encoded once and decoded under
-as many classes as one likes.
+as many classes as one likes. So is whatever else no class takes part in.
+
+Inside the network windows come last, ``(channels, ..., slots, N)``: a layer is then
+one product of its weights with a matrix of long rows, and every step after it runs
+along these rows. What goes in and comes out has the windows first, as views.
 """
 
 from typing import NamedTuple
@@ -93,20 +97,20 @@ class HTSVAE(nn.Module):
         hidden = hidden_size
         self.temporal_shape = (temporal_latent_size, -(-period // 4))
         self.encoder = nn.Sequential(
-            nn.Conv1d(2 * n_bands, hidden, 5, padding=2),
-            nn.LeakyReLU(),
-            nn.Conv1d(hidden, hidden, 3, stride=2, padding=1),
-            nn.LeakyReLU(),
-            nn.Conv1d(hidden, hidden, 3, stride=2, padding=1),
-            nn.LeakyReLU(),
-            nn.Conv1d(hidden, 2 * temporal_latent_size, 1),
+            _Conv(2 * n_bands, hidden, 5, padding=2),
+            _Leaky(),
+            _Conv(hidden, hidden, 3, stride=2, padding=1),
+            _Leaky(),
+            _Conv(hidden, hidden, 3, stride=2, padding=1),
+            _Leaky(),
+            _Conv(hidden, 2 * temporal_latent_size, 1),
         )
         prior = torch.zeros(n_classes, 2, *self.temporal_shape)
         self.temporal_prior = nn.Parameter(prior + 0.1 * torch.randn_like(prior))
-        self.upsample = nn.Conv1d(temporal_latent_size, hidden, 3, padding=1)
+        self.upsample = _Conv(temporal_latent_size, hidden, 3, padding=1)
         self.slot = nn.Parameter(0.1 * torch.randn(hidden, period))
         self.class_slot = nn.Parameter(0.1 * torch.randn(n_classes, hidden, period))
-        self.spread = nn.Conv1d(hidden, hidden, 3, padding=1)
+        self.spread = _Conv(hidden, hidden, 3, padding=1)
         self.spectral_posterior = _mlp(
             hidden + 2 * n_bands, hidden, 2 * spectral_latent_size
         )
@@ -115,39 +119,76 @@ class HTSVAE(nn.Module):
 
     def encode(self, x, mask):
         """Posterior of the temporal latent: mean and log-variance, (N, C, L)."""
-        mean, log_var = self.encoder(torch.cat([x * mask, mask], dim=1)).chunk(2, dim=1)
-        return mean, log_var.clamp(-8, 4)
+        mean, log_var = self.encoder(_seen(x, mask)).chunk(2)
+        return _first(mean), _first(log_var.clamp(-8, 4))
 
     def prior(self, classes):
         """Prior of the temporal latent under each window's classes, (N, K, C, L)."""
         mean, log_var = self.temporal_prior[classes].unbind(dim=2)
         return mean, log_var.clamp(-8, 4)
 
+    def seasons(self, z_t, classes):
+        """What a temporal latent says of each slot, class by class.
+
+        Yields tensors of shape (H, P, N), one per column of `classes`: those of all
+        classes at once would not fit in a processor's cache.
+        """
+        n_slots = self.slot.shape[1]
+        identity = torch.eye(z_t.shape[2], dtype=z_t.dtype, device=z_t.device)
+        stretch = F.interpolate(identity.unsqueeze(0), size=n_slots, mode="linear")
+        up = torch.matmul(stretch[0].T, _last(z_t))
+        h = self.spread(F.leaky_relu_(self.upsample(up) + self.slot.unsqueeze(2)))
+        # The convolution is linear: what is added before it may be added after it.
+        of_class = _convolve(_last(self.class_slot), self.spread.weight, padding=1)
+        for column in classes.unbind(dim=1):
+            yield F.leaky_relu_(h + of_class[:, :, column])
+
     def season(self, z_t, classes):
-        """What a temporal latent says of each slot under each class, (N, K, H, P)."""
-        n, k = classes.shape
-        up = F.interpolate(z_t, size=self.slot.shape[1], mode="linear")
-        h = F.leaky_relu(self.upsample(up) + self.slot)
-        h = h.unsqueeze(1) + self.class_slot[classes]
-        return F.leaky_relu(self.spread(h.flatten(0, 1))).unflatten(0, (n, k))
+        """The only one of `seasons`, for classes of shape (N, 1)."""
+        (h,) = self.seasons(z_t, classes)
+        return h
 
     def spectral(self, h, x, mask):
-        """Posterior and prior of the spectral latents, each (N, K, S, P) twice."""
-        n, k = h.shape[:2]
-        seen = torch.cat([x * mask, mask], dim=1).unsqueeze(1)
-        joint = torch.cat([h, seen.expand(n, k, -1, -1)], dim=2)
-        mean, log_var = _per_date(self.spectral_posterior, joint).chunk(2, dim=2)
-        prior_mean, prior_log_var = _per_date(self.spectral_prior, h).chunk(2, dim=2)
-        return (
-            (mean, log_var.clamp(-8, 4)),
-            (prior_mean, prior_log_var.clamp(-8, 4)),
-        )
+        """Posterior and prior of the spectral latents, each (N, 1, S, P) twice."""
+        return self._latents(self._hidden(h, *self._first_layers(x, mask)))
 
-    def decode(self, h, z_s):
-        """Mean and log standard deviation of every cell, each (N, K, B, P)."""
-        out = _per_date(self.decoder, torch.cat([h, z_s], dim=2))
-        mean, log_std = out.chunk(2, dim=2)
-        return mean, log_std.clamp(*LOG_STD_BOUNDS)
+    def _first_layers(self, x, mask):
+        """First layers of the three perceptrons as one: weights of `h`, and the rest.
+
+        The rest, biases and what was seen, no class takes part in.
+        """
+        mlps = self.spectral_posterior, self.spectral_prior, self.decoder
+        size = self.slot.shape[0]
+        of_h = torch.cat([mlp[0].weight[:, :size, 0] for mlp in mlps])
+        of_seen = F.pad(mlps[0][0].weight[:, size:, 0], (0, 0, 0, 2 * size))
+        bias = torch.cat([mlp[0].bias for mlp in mlps]).unsqueeze(1)
+        return of_h, torch.addmm(bias, of_seen, _seen(x, mask).flatten(1))
+
+    def _hidden(self, h, of_h, rest):
+        """What the first layers of the three perceptrons give, (3 * H, P, N)."""
+        return torch.addmm(rest, of_h, h.flatten(1)).unflatten(1, h.shape[1:])
+
+    def _latents(self, hidden):
+        """Posterior and prior of the spectral latents, each (N, 1, S, P) twice."""
+        found = []
+        for mlp, part in zip(
+            (self.spectral_posterior, self.spectral_prior),
+            hidden.chunk(3)[:2],
+            strict=True,
+        ):
+            mean, log_var = mlp[2](F.leaky_relu(part)).unsqueeze(1).chunk(2)
+            found.append((_first(mean), _first(log_var.clamp(-8, 4))))
+        return found
+
+    def _decode(self, hidden, z_s):
+        """Mean and log standard deviation of every cell, each (N, 1, B, P)."""
+        first, _, last = self.decoder
+        size = self.slot.shape[0]
+        of_z = first.weight[:, size:, 0]
+        out = torch.addmm(hidden[-size:].flatten(1), of_z, _last(z_s).flatten(1))
+        out = last(F.leaky_relu_(out.unflatten(1, hidden.shape[1:])))
+        mean, log_std = out.unsqueeze(1).chunk(2)
+        return _first(mean), _first(log_std.clamp(*LOG_STD_BOUNDS))
 
     def forward(self, x, mask, kept, classes, course=None, noise=None):
         """Decode windows under the classes asked for, and say how well they fit.
@@ -160,8 +201,9 @@ class HTSVAE(nn.Module):
             1 where observed, else 0: what the likelihood is taken of.
         kept : tensor of shape (N, B, P)
             1 where the encoders may look: `mask`, less what is hidden.
-        classes : tensor of shape (N, K) of int64
-            Classes to decode under.
+        classes : tensor of shape (N, K) or (1, K) of int64
+            Classes to decode under; one row for the same in all windows, which is
+            faster.
         course : pair of tensors of shape (N, C, L), default=None
             Mean and log-variance of the temporal latent to decode instead of
             the window's own, as `encode` gives them for another window.
@@ -181,15 +223,23 @@ class HTSVAE(nn.Module):
             mean.unsqueeze(1), log_var.unsqueeze(1), prior_mean, prior_log_var
         ).sum(dim=(2, 3))
         z_t = draw(*((mean, log_var) if course is None else course), noise)
-        h = self.season(z_t, classes)
-        (mean, log_var), (prior_mean, prior_log_var) = self.spectral(h, x, kept)
-        kl_spectral = gaussian_kl(mean, log_var, prior_mean, prior_log_var).sum(dim=2)
-        z_s = draw(mean, log_var, noise)
-        mean, log_std = self.decode(h, z_s)
-        likelihood = gaussian_log_likelihood(x.unsqueeze(1), mean, log_std)
+        first_layers = self._first_layers(x, kept)
+        parts = []
+        for h in self.seasons(z_t, classes):
+            hidden = self._hidden(h, *first_layers)
+            posterior, prior = self._latents(hidden)
+            z_s = draw(*posterior, noise)
+            mean, log_std = self._decode(hidden, z_s)
+            likelihood = gaussian_log_likelihood(x.unsqueeze(1), mean, log_std)
+            likelihood = likelihood * mask.unsqueeze(1)
+            kl = gaussian_kl(*posterior, *prior)
+            parts.append([_last(t) for t in (likelihood, kl, z_s, mean, log_std)])
+        likelihood, kl, z_s, mean, log_std = (
+            _first(torch.cat(part, dim=1)) for part in zip(*parts, strict=True)
+        )
         return Terms(
-            log_likelihood=likelihood * mask.unsqueeze(1),
-            kl_spectral=kl_spectral,
+            log_likelihood=likelihood,
+            kl_spectral=kl.sum(dim=2),
             kl_temporal=kl_temporal,
             seen=mask.amax(dim=1),
             n_observed=mask.sum(dim=(1, 2)),
@@ -210,13 +260,43 @@ def draw(mean, log_var, noise=None):
     return mean + torch.exp(0.5 * log_var) * noise(mean)
 
 
+class _Conv(nn.Conv1d):
+    """A convolution of (channels, slots, N) tensors over their slots."""
+
+    def forward(self, x):
+        return _convolve(x, self.weight, self.bias, self.stride[0], self.padding[0])
+
+
+class _Leaky(nn.Module):
+    def forward(self, x):
+        return F.leaky_relu_(x)
+
+
+def _convolve(x, weight, bias=None, stride=1, padding=0):
+    """Convolve the slots of a (channels, slots, N) tensor."""
+    # All windows are one image, slots by windows: a single large product.
+    image, weight = x.unsqueeze(0), weight.unsqueeze(3)
+    return F.conv2d(image, weight, bias, (stride, 1), (padding, 0)).squeeze(0)
+
+
 def _mlp(n_in, hidden, n_out):
     """A perceptron applied to each date: convolutions one date wide."""
-    return nn.Sequential(
-        nn.Conv1d(n_in, hidden, 1), nn.LeakyReLU(), nn.Conv1d(hidden, n_out, 1)
-    )
+    return nn.Sequential(_Conv(n_in, hidden, 1), _Leaky(), _Conv(hidden, n_out, 1))
 
 
-def _per_date(module, tensor):
-    """Apply a convolution over the last axis of an (N, K, channels, P) tensor."""
-    return module(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2])
+def _seen(x, mask):
+    """What the encoders see of windows: (2 * B, P, N)."""
+    x, mask = _last(x), _last(mask)
+    return torch.cat([x * mask, mask])
+
+
+def _first(tensor):
+    """View of (C, P, N) as (N, C, P), or of (C, K, P, N) as (N, K, C, P)."""
+    tensor = tensor.movedim(-1, 0)
+    return tensor if tensor.ndim == 3 else tensor.transpose(1, 2)
+
+
+def _last(tensor):
+    """The inverse of `_first`."""
+    tensor = tensor if tensor.ndim == 3 else tensor.transpose(1, 2)
+    return tensor.movedim(0, -1)

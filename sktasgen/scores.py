@@ -1,4 +1,4 @@
-"""From the network's terms to scores per date, per sample, and thresholds.
+"""From the network's terms to scores per date and per sample.
 
 Scores are higher the further from normal. NaN stands for "not observed".
 """
@@ -6,8 +6,10 @@ Scores are higher the further from normal. NaN stands for "not observed".
 import numpy as np
 from scipy.special import logsumexp
 
-# Posterior means of a latent that vary less than this say nothing of the input.
-_ACTIVE_VARIANCE = 0.01
+from .decoding import forward_backward
+
+# Where a probability underflows.
+_MOST_LOG_ODDS = 700.0
 
 
 def contrast(log_joint, classes):
@@ -42,28 +44,37 @@ def mixture_novelty(log_joint):
     return -logsumexp(log_joint, axis=1)
 
 
-def own_distance(mean, own_mean, variance):
-    """Squared Mahalanobis distance of windows from each sample's own one.
+def course_log_odds(date_bound, log_prior, classes, switch_cost):
+    """Log-odds that a sample shows another class, by forward-backward.
 
     Parameters
     ----------
-    mean : ndarray of shape (n, n_windows, n_latents)
-        Posterior means of the windows' latents.
-    own_mean : ndarray of shape (n, n_latents)
-        Of the window each sample is compared with.
-    variance : ndarray of shape (n_latents,)
-        Of the posterior means over the training windows. Latents that hardly
-        vary carry nothing and are left out (active units: Burda, Grosse and
-        Salakhutdinov, "Importance weighted autoencoders", ICLR 2016).
+    date_bound : ndarray of shape (n, n_timesteps, n_classes)
+        Evidence lower bound of each date under each class, given its windows;
+        NaN where not observed, which says nothing.
+    log_prior : ndarray of shape (n_classes,)
+        Log-probability of each class at the first date.
+    classes : ndarray of shape (n,) of int
+        The given class of each sample.
+    switch_cost : float
+        See `decoding.forward_backward`.
 
     Returns
     -------
-    ndarray of shape (n, n_windows)
-        Divided by the number of latents it counts.
+    ndarray of shape (n, n_timesteps)
+        log p(other classes) - log p(given class), given the whole series.
     """
-    active = variance > _ACTIVE_VARIANCE
-    shift = mean[:, :, active] - own_mean[:, np.newaxis, active]
-    return (shift**2 / variance[active]).sum(axis=2) / max(1, int(active.sum()))
+    evidence = np.nan_to_num(date_bound.astype(np.float64))
+    evidence[:, 0] += log_prior
+    probability = forward_backward(evidence, switch_cost)
+    given = classes[:, np.newaxis, np.newaxis]
+    own = np.take_along_axis(probability, given, axis=2)[:, :, 0]
+    np.put_along_axis(probability, given, 0.0, axis=2)
+    # Summed, not 1 - own, which would round to 0 where a change is improbable.
+    other = probability.sum(axis=2)
+    with np.errstate(divide="ignore"):
+        odds = np.log(other) - np.log(own)
+    return np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
 
 
 def smooth(scores, width):
@@ -96,16 +107,6 @@ def sample_maximum(scores):
     """Highest score of each sample's dates, NaN without any; (n,)."""
     empty = np.isnan(scores).all(axis=1)
     return np.where(empty, np.nan, np.where(np.isnan(scores), -np.inf, scores).max(1))
-
-
-def upper_quantile(scores, rate):
-    """Threshold that a share `rate` of the scores exceeds, NaN left out.
-
-    Infinite where there is none to go by: nothing is flagged then.
-    """
-    if np.isnan(scores).all():
-        return np.inf
-    return float(np.nanquantile(scores, 1 - rate, method="higher"))
 
 
 def longest_run(flags, seen):

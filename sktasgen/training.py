@@ -1,12 +1,14 @@
 """Training of the network: a private skorch net, its batches, seed and device."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
@@ -15,81 +17,176 @@ from .networks import HTSVAE
 
 # Share of the steps over which the KL terms are phased in.
 _WARM_UP = 0.25
-
+# Nats that telling a date's class from another one counts beside its bound.
+_CONTRAST_WEIGHT = 0.5
+# Windows that the bound is validated on, and how often in a training.
+_MAX_VALIDATION_WINDOWS = 1024
+_N_VALIDATIONS = 50
+# More windows than this are drawn with replacement, as one more order of all of them
+# would not fit in memory; a training sees few of them twice either way.
+_MAX_ORDER = 10_000_000
 
 # Seeds and thread limits belong to the process: whoever sets them must be alone.
 _ALONE = threading.RLock()
 
 
 class WindowDataset(Dataset):
-    """Windows named by (series, window), cut out of the series only when used.
+    """Windows of some samples, cut out of their series only when a batch needs them.
 
     Parameters
     ----------
-    grid : ndarray of shape (n_series, n_bands, n_cells) of float32
-        Standardised series; NaN where not observed.
-    cells : ndarray of shape (n_windows, period) of int
-        See `windows.window_cells`.
-    pairs : ndarray of shape (n_pairs, 2) of int
-        Series and window to train on.
-    classes : ndarray of shape (n_series,) of int
-        Class of each series.
+    X : ndarray of shape (n_all_samples, n_bands, n_timesteps)
+        Series as they came, perhaps memory-mapped: only the rows of a batch are
+        read. NaN where not observed.
+    samples : ndarray of shape (n_samples,) of int
+        Rows of X that are used.
+    classes : ndarray of shape (n_samples,) of int
+        Class of each of them.
+    standardise : callable
+        ``standardise(X[rows])`` is what the network sees.
+    windowing : windows.Windowing
+        The windows of a series.
+    used : ndarray of shape (n_samples * n_layers, n_windows) of bool
+        Windows of each series that are used.
+    n_classes : int, default=1
+        Of all classes, whether samples show them or not.
     """
 
-    def __init__(self, grid, cells, pairs, classes):
-        # One more cell, never observed, stands for the empty slots of a window.
-        grid = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
-        seen = ~np.isnan(grid)
-        self.values = torch.from_numpy(np.where(seen, grid, 0))
-        self.mask = torch.from_numpy(seen.astype(grid.dtype))
-        self.cells = torch.from_numpy(cells)
-        self.pairs = torch.from_numpy(pairs)
-        self.classes = torch.from_numpy(classes)
+    def __init__(self, X, samples, classes, standardise, windowing, used, n_classes=1):
+        self.X = X
+        self.samples = samples
+        self.classes = classes
+        self.n_classes = n_classes
+        self.standardise = standardise
+        self.cells = windowing.cells
+        self.used = used
+        # Timestep in each cell of each layer, one past the last where there is none.
+        calendar, n_timesteps = windowing.calendar, X.shape[2]
+        shape = (calendar.n_layers, calendar.n_cells + 1)
+        self.timestep = np.full(shape, n_timesteps, dtype=np.intp)
+        self.timestep[calendar.layer, calendar.cell] = np.arange(n_timesteps)
+        # Windows are numbered series by series; no list of them is ever made.
+        self.ends = np.cumsum(np.count_nonzero(used, axis=1))
 
     def __len__(self):
-        return len(self.pairs)
+        return int(self.ends[-1]) if len(self.ends) else 0
 
     def batch(self, rows):
-        """Values, mask and class of the windows in some rows of the pairs."""
-        series, window = self.pairs[rows].unbind(dim=1)
-        cells = self.cells[window].unsqueeze(1)
-        bands = torch.arange(self.values.shape[1]).reshape(1, -1, 1)
-        where = (series.reshape(-1, 1, 1), bands, cells)
-        return self.values[where], self.mask[where], self.classes[series]
+        """Values, mask and class of the windows with these numbers, as tensors."""
+        series, window = self._locate(rows.numpy())
+        sample, layer = np.divmod(series, len(self.timestep))
+        X = self.standardise(self.X[self.samples[sample]])
+        timestep = self.timestep[:, self.cells[window]]  # (layers, rows, period)
+        if timestep.max() == X.shape[2]:
+            X = np.pad(X, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+        own = timestep[layer, np.arange(len(rows))]
+        values = np.take_along_axis(X, own[:, np.newaxis], axis=2)
+        if len(timestep) > 1:
+            layers = [np.take_along_axis(X, t[:, np.newaxis], axis=2) for t in timestep]
+            values = np.where(np.isnan(values), mean_observed(layers), values)
+        seen = ~np.isnan(values)
+        return (
+            torch.from_numpy(np.where(seen, values, 0).astype(np.float32)),
+            torch.from_numpy(seen.astype(np.float32)),
+            torch.from_numpy(self.classes[sample]),
+        )
+
+    def _locate(self, rows):
+        """Series and window of each number."""
+        series = np.searchsorted(self.ends, rows, side="right")
+        used = self.used[series]
+        rank = rows - (self.ends[series] - np.count_nonzero(used, axis=1))
+        window = (np.cumsum(used, axis=1) > rank[:, np.newaxis]).argmax(axis=1)
+        return series, window
 
 
-class RandomBatches:
-    """Batches drawn at random, sliced whole: one epoch is `n_batches` of them.
+def mean_observed(layers):
+    """Mean over arrays of what each observed; NaN where none did."""
+    layers = np.stack(layers)
+    seen = ~np.isnan(layers)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(seen, layers, 0).sum(axis=0) / seen.sum(axis=0)
+    return mean.astype(layers.dtype)
+
+
+class RandomBatches(Dataset):
+    """Batches drawn at random, sliced whole: all of a training's, in one epoch.
 
     Looking windows up one by one, as a DataLoader does, takes longer than
     training on them.
+
+    Parameters
+    ----------
+    dataset : WindowDataset
+    batch_size, n_batches : int
+    device : torch.device
+        Where the batches are wanted.
     """
 
-    def __init__(self, dataset, batch_size, n_batches):
+    def __init__(self, dataset, batch_size, n_batches, device):
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, len(dataset))
         self.n_batches = n_batches
+        self.device = device
+        self.n_drawn = 0
+        self.stopped = False
+        # Random orders of all windows, end to end: the present one, how much of it
+        # is used up, and what it was made of.
+        self.order = self.rest = torch.empty(0, dtype=torch.int64)
+        self.n_used = 0
+        self.rng = torch.get_rng_state()
 
     def __len__(self):
         return self.n_batches
 
     def __iter__(self):
-        for rows in _rows(len(self.dataset), self.batch_size, self.n_batches):
-            x, mask, classes = self.dataset.batch(rows)
-            kept = mask * random_keep(mask.shape)
-            inputs = dict(x=x, mask=mask, kept=kept, classes=classes.unsqueeze(1))
-            yield inputs, classes
+        while self.n_drawn < self.n_batches and not self.stopped:
+            self.n_drawn += 1
+            inputs = hidden_windows(self.dataset, self._rows())
+            inputs = to_device(inputs, self.device)
+            yield inputs, inputs["classes"]
+
+    def _rows(self):
+        """Numbers of the next windows."""
+        if len(self.dataset) > _MAX_ORDER:
+            return torch.randint(len(self.dataset), (self.batch_size,))
+        if len(self.order) < self.n_used + self.batch_size:
+            self.rest = self.order[self.n_used :].clone()
+            self.rng = torch.get_rng_state()
+            self._shuffle()
+            self.n_used = 0
+        rows = self.order[self.n_used : self.n_used + self.batch_size]
+        self.n_used += self.batch_size
+        return rows
+
+    def _shuffle(self):
+        self.order = torch.cat([self.rest, torch.randperm(len(self.dataset))])
+
+    def state(self):
+        """Where the drawing stands, but for torch's present random state."""
+        state = {name: getattr(self, name) for name in ("n_drawn", "rest", "n_used")}
+        return state | {"rng": self.rng}
+
+    def restore(self, state):
+        """Stand where `state` was taken; changes torch's random state."""
+        vars(self).update(state)
+        if self.n_used:
+            torch.set_rng_state(self.rng)
+            self._shuffle()
 
 
-def _rows(n, batch_size, n_batches):
-    """Row numbers of each batch: random orders of all rows, end to end."""
-    size = min(batch_size, n)
-    order = torch.empty(0, dtype=torch.int64)
-    for _ in range(n_batches):
-        if len(order) < size:
-            order = torch.cat([order, torch.randperm(n)])
-        yield order[:size]
-        order = order[size:]
+def hidden_windows(dataset, rows):
+    """What the network takes of some windows: parts of them hidden at random.
+
+    Beside its own class, first, each window has another one to be told from it.
+    """
+    x, mask, classes = dataset.batch(rows)
+    kept = mask * random_keep(mask.shape)
+    classes = classes.unsqueeze(1)
+    if dataset.n_classes > 1:
+        other = torch.randint(1, dataset.n_classes, classes.shape)
+        classes = torch.cat([classes, (classes + other) % dataset.n_classes], dim=1)
+    return dict(x=x, mask=mask, kept=kept, classes=classes)
 
 
 def random_keep(shape):
@@ -115,16 +212,176 @@ class VAENet(NeuralNet):
     def __init__(self, *args, free_nats, n_steps, **kwargs):
         self.free_nats = free_nats
         self.n_steps = n_steps
+        self.losses_ = []  # of the steps taken
         super().__init__(*args, **kwargs)
 
+    def get_iterator(self, dataset, training=False):
+        return dataset  # which comes in batches
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        step = len(self.history[-1, "batches"])
+        step = len(self.losses_) + 1  # the one being taken
         beta = min(1.0, (step + 1) / (_WARM_UP * self.n_steps))
-        return training_loss(y_pred, beta=beta, free_nats=self.free_nats)
+        return training_loss(
+            y_pred,
+            beta=beta,
+            free_nats=self.free_nats,
+            contrast_weight=_CONTRAST_WEIGHT,
+        )
+
+
+class Validation:
+    """The bound on windows held out of training: the same, hidden alike, each time.
+
+    Parameters
+    ----------
+    dataset : WindowDataset
+    seed : int
+    device : torch.device
+    """
+
+    def __init__(self, dataset, seed, device):
+        n = min(len(dataset), _MAX_VALIDATION_WINDOWS)
+        rows = np.linspace(0, len(dataset) - 1, n).astype(np.int64)
+        self.seed = seed
+        with seeded(seed, device):
+            inputs = hidden_windows(dataset, torch.from_numpy(rows))
+        self.inputs = to_device(inputs, device)
+
+    def loss(self, module):
+        """Negative bound per observed cell."""
+        generator = torch.Generator().manual_seed(self.seed)
+
+        def noise(like):
+            return torch.randn(like.shape, generator=generator).to(like.device)
+
+        module.eval()
+        with torch.no_grad():
+            terms = module(**self.inputs, noise=noise)
+            return training_loss(
+                terms, beta=1.0, free_nats=0.0, contrast_weight=0.0
+            ).item()
+
+
+class Trained(NamedTuple):
+    """What a training comes to.
+
+    Attributes
+    ----------
+    weights : dict of str to ndarray
+    losses : ndarray of shape (n_steps_taken,)
+    validation : ndarray of shape (n_validations,), or None
+    """
+
+    weights: dict
+    losses: np.ndarray
+    validation: np.ndarray | None
+
+
+class AfterStep(Callback):
+    """What follows each gradient step: validation, a checkpoint, a word to `monitor`.
+
+    It holds what a training comes to besides the net. See `train` for the arguments.
+    """
+
+    def __init__(self, batches, validation, patience, checkpoint, monitor):
+        self.batches = batches
+        self.validation = validation
+        self.patience = patience
+        self.checkpoint = checkpoint
+        self.monitor = monitor
+        self.interval = max(1, batches.n_batches // _N_VALIDATIONS)
+        self.curve = []
+        self.best = None
+
+    def on_batch_begin(self, net, **kwargs):
+        if self.monitor is not None:
+            with own_random_state(net.device):
+                self.monitor.begin()
+
+    def on_batch_end(self, net, loss, **kwargs):
+        net.losses_.append(loss.item())
+        self._validate(net)
+        if self.checkpoint is not None:
+            self.checkpoint.save(partial(self.state, net))
+        if self.monitor is not None:
+            with own_random_state(net.device):
+                result = partial(self.result, net)
+                if self.monitor.end(net.losses_, self.curve, result):
+                    self.batches.stopped = True
+
+    def _validate(self, net):
+        if self.validation is None:
+            return
+        step = len(net.losses_)
+        if step % self.interval and step != self.batches.n_batches:
+            return
+        self.curve.append(self.validation.loss(net.module_))
+        if self.curve[-1] == min(self.curve):
+            self.best = weights_of(net.module_)
+        self._stop_if_over()
+
+    def _stop_if_over(self):
+        """Stop after `patience` validations without an improvement."""
+        if self.curve and len(self.curve) - 1 - np.argmin(self.curve) >= self.patience:
+            self.batches.stopped = True
+
+    def result(self, net):
+        """What the training comes to if it ends here."""
+        return Trained(
+            weights_of(net.module_) if self.best is None else self.best,
+            np.array(net.losses_),
+            None if self.validation is None else np.array(self.curve),
+        )
+
+    def state(self, net):
+        """All that the rest of the training depends on, as NumPy arrays."""
+        cuda = torch.device(net.device).type == "cuda"
+        return _as_arrays(
+            {
+                "weights": net.module_.state_dict(),
+                "optimizer": net.optimizer_.state_dict(),
+                "schedule": _schedule(net).state_dict(),
+                "batches": self.batches.state(),
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state(net.device) if cuda else None,
+                "losses": net.losses_,
+                "curve": self.curve,
+                "best": self.best,
+            }
+        )
+
+    def restore(self, net, state):
+        """Go on from where `state` was taken."""
+        self.best = state["best"]
+        self.curve = state["curve"]
+        net.losses_ = state["losses"]
+        state = _as_tensors(state)
+        net.module_.load_state_dict(state["weights"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        _schedule(net).load_state_dict(state["schedule"])
+        self.batches.restore(state["batches"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], net.device)
+        if self.validation is not None:
+            self._stop_if_over()
 
 
 def train(
-    dataset, *, module, batch_size, n_steps, learning_rate, free_nats, device, seed
+    dataset,
+    *,
+    module,
+    batch_size,
+    n_steps,
+    learning_rate,
+    free_nats,
+    device,
+    seed,
+    weights=None,
+    validation=None,
+    patience=None,
+    checkpoint=None,
+    monitor=None,
 ):
     """Train a network.
 
@@ -140,49 +397,112 @@ def train(
         See `losses.training_loss`.
     device : torch.device
     seed : int
+    weights : dict of str to ndarray, default=None
+        Where to start; None draws them.
+    validation : WindowDataset, default=None
+        Held out: the weights with the best bound on it are kept.
+    patience : int, default=None
+        Validations without an improvement after which training stops.
+    checkpoint : checkpoints.Checkpoint, default=None
+        Where the state is kept, and taken from if there is one.
+    monitor : object, default=None
+        ``monitor.begin()`` is called before each step, and after it
+        ``monitor.end(losses, curve, result)`` with what was measured so far;
+        `result()` is what the training comes to if it ends there, as it does when
+        `end` returns a true value.
 
     Returns
     -------
-    weights : dict of str to ndarray
-    losses : ndarray of shape (n_steps,)
+    Trained
     """
-    net = VAENet(
-        HTSVAE,
-        criterion=torch.nn.Module,  # the loss is the module's own bound
-        optimizer=torch.optim.AdamW,
-        lr=learning_rate,
-        max_epochs=1,
-        batch_size=batch_size,
-        train_split=None,
-        iterator_train=RandomBatches,
-        iterator_train__n_batches=n_steps,
-        callbacks=[
-            ("clip", GradientNormClipping(5.0)),
-            (
-                "schedule",
-                LRScheduler(
-                    torch.optim.lr_scheduler.OneCycleLR,
-                    max_lr=learning_rate,
-                    total_steps=n_steps,
-                    step_every="batch",
+    with one_thread(), defaults(), seeded(seed, device):
+        batches = RandomBatches(dataset, batch_size, n_steps, device)
+        if validation is not None:
+            validation = Validation(validation, seed, device)
+        after = AfterStep(batches, validation, patience, checkpoint, monitor)
+        net = VAENet(
+            HTSVAE,
+            criterion=torch.nn.Module,  # the loss is the module's own bound
+            optimizer=torch.optim.AdamW,
+            lr=learning_rate,
+            max_epochs=1,
+            train_split=None,
+            callbacks=[
+                ("clip", GradientNormClipping(5.0)),
+                (
+                    "schedule",
+                    LRScheduler(
+                        torch.optim.lr_scheduler.OneCycleLR,
+                        max_lr=learning_rate,
+                        total_steps=n_steps,
+                        step_every="batch",
+                    ),
                 ),
-            ),
-        ],
-        callbacks__print_log=None,
-        device=device,
-        verbose=0,
-        free_nats=free_nats,
-        n_steps=n_steps,
-        **{f"module__{name}": value for name, value in module.items()},
-    )
-    with one_thread(), seeded(seed, device):
+                ("after", after),  # the schedule's step included
+            ],
+            callbacks__epoch_timer=None,
+            callbacks__train_loss=None,
+            callbacks__valid_loss=None,
+            callbacks__print_log=None,
+            device=device,
+            verbose=0,
+            free_nats=free_nats,
+            n_steps=n_steps,
+            **{f"module__{name}": value for name, value in module.items()},
+        )
         net.initialize()
-        net.partial_fit(dataset)
-    weights = {
-        name: value.detach().cpu().numpy()
-        for name, value in net.module_.state_dict().items()
+        if weights is not None:
+            net.module_.load_state_dict(_as_tensors(weights))
+        # Not `fit`, which takes an interruption for the end of training.
+        net.notify("on_train_begin", X=batches, y=None)
+        state = None if checkpoint is None else checkpoint.load()
+        if state is not None:
+            after.restore(net, state)
+        net.fit_loop(batches)
+        return after.result(net)
+
+
+def weights_of(module):
+    """Weights as a dict of str to ndarray, copies of their own."""
+    return {
+        name: value.detach().cpu().numpy().copy()
+        for name, value in module.state_dict().items()
     }
-    return weights, np.array(net.history[-1, "batches", :, "train_loss"])
+
+
+def _schedule(net):
+    return dict(net.callbacks_)["schedule"].lr_scheduler_
+
+
+def _as_arrays(value):
+    """Nested values with NumPy arrays for tensors."""
+    return _mapped(value, torch.Tensor, lambda tensor: tensor.detach().cpu().numpy())
+
+
+def _as_tensors(value):
+    """Nested values with tensors for NumPy arrays."""
+    return _mapped(value, np.ndarray, torch.from_numpy)
+
+
+def _mapped(value, leaf, function):
+    """Nested dicts, lists and tuples with a function of every leaf."""
+    if isinstance(value, leaf):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _mapped(item, leaf, function) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(item, leaf, function) for item in value)
+    return value
+
+
+def to_device(tensors, device):
+    """A dict of tensors on a device, copied there while the host goes on."""
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in tensors.items()}
+    return {
+        name: tensor.pin_memory().to(device, non_blocking=True)
+        for name, tensor in tensors.items()
+    }
 
 
 @contextmanager
@@ -201,6 +521,28 @@ def seeded(seed, device):
         yield
 
 
+@contextmanager
+def own_random_state(device):
+    """Leave torch's random state to others inside, and have it back after."""
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+@contextmanager
+def defaults():
+    """Inside, undo what the user may have set for tensors of their own."""
+    dtype = torch.get_default_dtype()
+    # A device context slows every call down: enter it only where one was set.
+    moved = torch.get_default_device().type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu") if moved else nullcontext():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def resolve_device(device):
     """The torch device of a name; ``"auto"`` is a GPU where there is one."""
     has_gpu = torch.cuda.is_available()
@@ -211,7 +553,10 @@ def resolve_device(device):
     except RuntimeError as error:
         raise ValueError(f"device={device!r} is none that torch knows.") from error
     if found.type == "cuda" and not has_gpu:
-        raise ValueError(f"device={device!r}, but torch finds no such GPU here.")
+        raise ValueError(
+            f"device={device!r}, but torch finds no such GPU here: set it to 'auto' "
+            "or 'cpu'."
+        )
     return found
 
 

@@ -267,17 +267,40 @@ def overlap_average(values, cells, n_cells):
 
     Notes
     -----
-    The mean is updated window by window, ``m += (v - m) / k``, so that equal
+    The mean is updated value by value, ``m += (v - m) / k``, so that equal
     values average to exactly themselves: windows of a series give it back bit
     for bit.
     """
-    mean = np.zeros((*values.shape[:-2], n_cells), dtype=values.dtype)
-    count = np.zeros(n_cells, dtype=np.intp)
-    for window, cell in enumerate(cells):
-        filled = cell < n_cells
-        cell = cell[filled]
-        count[cell] += 1
-        step = values[..., window, filled] - mean[..., cell]
-        mean[..., cell] += step / count[cell].astype(values.dtype)
+    rounds, count = _rounds(cells, n_cells)
+    values = values.reshape(*values.shape[:-2], cells.size)
+    mean = values.take(rounds[0], axis=-1)
+    for k, positions in enumerate(rounds[1:], start=2):
+        step = values.take(positions, axis=-1)
+        step -= mean
+        step /= k
+        step[..., count < k] = 0
+        mean += step
     mean[..., count == 0] = np.nan
     return mean
+
+
+def _rounds(cells, n_cells):
+    """Where the windows' values for each cell lie: first ones, second ones, ...
+
+    Returns
+    -------
+    rounds : ndarray of shape (n_rounds, n_cells) of int
+        Positions in ``cells.ravel()``, in the order of the windows; 0 where fewer
+        windows cover the cell.
+    count : ndarray of shape (n_cells,) of int
+        How many windows cover each cell.
+    """
+    cells = cells.ravel()
+    position = np.argsort(cells, kind="stable")
+    position = position[: np.count_nonzero(cells < n_cells)]
+    cell = cells[position]
+    count = np.bincount(cell, minlength=n_cells)
+    rank = np.arange(len(cell)) - np.searchsorted(cell, cell)
+    rounds = np.zeros((max(1, count.max()), n_cells), dtype=np.intp)
+    rounds[rank, cell] = position
+    return rounds, count

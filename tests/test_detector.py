@@ -127,13 +127,30 @@ def test_sample_without_observation_is_nan_and_no_inlier(series, reference):
     assert not np.isnan(detector.reconstruct(X)[rest]).any()
 
 
-def test_hardly_any_observation_is_no_reason_to_warn():
-    X = np.full((12, 2, 2), np.nan)
-    X[0, :, 0] = 1.0
+def test_too_few_observations_get_no_score_and_are_named(series):
+    X = series.X.copy()
+    X[4, :, 2:] = np.nan
+    X[7] = np.nan
+    with pytest.warns(UserWarning, match="2 of 90 samples.* 3 observed.*: 4, 7"):
+        detector = quick().fit(X, series.y, label_time=series.label_time)
+    with pytest.warns(UserWarning, match="2 of 90 samples"):
+        found = detector.score_timesteps(X, series.y)
+    few = np.isin(np.arange(len(X)), [4, 7])
+    np.testing.assert_array_equal(np.isnan(found).all(axis=1), few)
+    with pytest.warns(UserWarning, match="2 of 90"):
+        assert not detector.predict_timesteps(X, series.y)[few].any()
+    # Two dates are enough where they are asked for.
+    detector = quick(min_observations=1)
+    with pytest.warns(UserWarning, match="1 of 90 samples.*: 7"):
+        detector.fit(X, series.y)
+
+
+def test_short_series_need_no_more_dates_than_they_have():
+    X = np.random.default_rng(0).normal(size=(12, 2, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector = quick(period=None).fit(X, label_time=1)
-        assert not detector.predict_timesteps(X).any()
+        assert np.isfinite(detector.score_timesteps(X)).all()
 
 
 def test_band_without_observation_is_harmless(series):
@@ -432,14 +449,6 @@ def test_no_reference_turns_float32_into_float64(series, reference):
     X = series.X.astype(np.float32)
     detector = quick(reference=reference).fit(X, series.y, label_time=5)
     assert detector.score_timesteps(X).dtype == np.float32
-
-
-def test_rare_classes_are_trained(series):
-    y = np.where(np.arange(len(series.X)) == 0, 9, series.y)
-    detector = quick().fit(series.X, y)
-    assert not detector._hold_out(
-        np.ones(len(y), dtype=bool), y, np.random.RandomState(0)
-    )[0]
 
 
 def test_threads_that_fit_at_once_do_not_disturb_each_other(series):

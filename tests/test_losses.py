@@ -65,7 +65,7 @@ def test_training_loss_is_the_bound_per_cell_without_free_nats():
     terms = _terms(k=1)
     bound = losses.date_elbo(terms).sum(dim=(1, 2))
     cells = terms.n_observed.clamp(min=1)
-    found = losses.training_loss(terms, beta=1.0, free_nats=0.0)
+    found = losses.training_loss(terms, beta=1.0, free_nats=0.0, contrast_weight=0.0)
     # An unobserved window adds its temporal divergence, which moves the encoder
     # towards the prior where there is nothing to see.
     bound[0] = -terms.kl_temporal[0, 0]
@@ -73,13 +73,38 @@ def test_training_loss_is_the_bound_per_cell_without_free_nats():
 
 
 def test_free_nats_are_free():
+    def loss(terms, free_nats):
+        return losses.training_loss(
+            terms, beta=1.0, free_nats=free_nats, contrast_weight=0.0
+        )
+
     terms = _terms(k=1)
-    huge = losses.training_loss(terms, beta=1.0, free_nats=1e6)
     more = terms._replace(kl_temporal=terms.kl_temporal + 1)
-    assert losses.training_loss(more, beta=1.0, free_nats=1e6) == huge
-    assert losses.training_loss(more, beta=1.0, free_nats=0.0) > losses.training_loss(
-        terms, beta=1.0, free_nats=0.0
-    )
+    assert loss(more, 1e6) == loss(terms, 1e6)
+    assert loss(more, 0.0) > loss(terms, 0.0)
+
+
+def test_contrast_is_the_improbability_of_the_own_of_two_classes():
+    terms = _terms(k=2)
+    bound = terms.log_likelihood.sum(dim=2) - terms.kl_spectral
+    probability = torch.softmax(bound, dim=1)[:, 0]
+    seen = terms.seen.bool()
+    for i, found in enumerate(losses.contrast_loss(terms)):
+        if seen[i].any():
+            expected = -torch.log(probability[i][seen[i]]).mean()
+            assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+        else:
+            assert found == 0
+    plain = losses.training_loss(terms, beta=0.5, free_nats=0.0, contrast_weight=0.0)
+    both = losses.training_loss(terms, beta=0.5, free_nats=0.0, contrast_weight=2.0)
+    expected = plain + losses.contrast_loss(terms).mean()
+    assert both.item() == pytest.approx(expected.item())
+    # With one class there is nothing to be told from.
+    alone = _terms(k=1)
+    settings = dict(beta=1.0, free_nats=0.0)
+    assert losses.training_loss(
+        alone, contrast_weight=9.0, **settings
+    ) == losses.training_loss(alone, contrast_weight=0.0, **settings)
 
 
 @pytest.fixture

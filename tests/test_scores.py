@@ -1,7 +1,8 @@
 """Without these: scores that mean something else than the docs say."""
 
+import itertools
+
 import numpy as np
-import pytest
 from scipy import stats
 
 from sktasgen import scores
@@ -22,16 +23,30 @@ def test_contrast_is_minus_log_of_bayes_rule():
     np.testing.assert_allclose(scores.mixture_novelty(joint), total)
 
 
-def test_own_distance_is_the_mahalanobis_distance_per_active_latent():
+def test_course_log_odds_are_those_of_all_label_sequences():
+    """Brute force over all sequences of three classes and five dates."""
     rng = np.random.default_rng(1)
-    mean, own = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 3))
-    variance = np.array([0.5, 1e-6, 2.0])
-    found = scores.own_distance(mean, own, variance)
-    for i in range(2):
-        for w in range(5):
-            shift = (mean[i, w] - own[i])[[0, 2]]
-            expected = shift @ np.diag([1 / 0.5, 1 / 2.0]) @ shift / 2
-            assert found[i, w] == pytest.approx(expected)
+    bound, prior = rng.normal(0, 2, (2, 5, 3)), np.array([0.2, 0.5, 0.3])
+    bound[0, 2] = np.nan  # not observed
+    y, cost = np.array([1, 2]), 1.5
+    weight = np.zeros((2, 5, 3))
+    for path in itertools.product(range(3), repeat=5):
+        switches = np.count_nonzero(np.diff(path))
+        evidence = np.nan_to_num(bound)[:, np.arange(5), path].sum(axis=1)
+        probability = prior[path[0]] * np.exp(evidence - cost * switches)
+        weight[:, np.arange(5), path] += probability[:, None]
+    own = weight[np.arange(2), :, y]
+    expected = np.log(weight.sum(axis=2) - own) - np.log(own)
+    found = scores.course_log_odds(bound, np.log(prior), y, cost)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_course_log_odds_are_finite_however_certain():
+    bound = np.zeros((1, 4, 2))
+    bound[0, :, 1] = -1e5
+    found = scores.course_log_odds(bound, np.log([0.5, 0.5]), np.array([0]), 3.0)
+    assert np.isfinite(found).all()
+    assert (found < -500).all()
 
 
 def test_smoothing_averages_what_was_observed_and_invents_nothing():
@@ -51,15 +66,3 @@ def test_longest_run_skips_what_was_not_observed():
     flags = np.array([[1, 1, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=bool)
     seen = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1]], dtype=bool)
     assert scores.longest_run(flags & seen, seen).tolist() == [2, 3, 0]
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
-def test_upper_quantile_is_exceeded_at_the_rate(rate):
-    values = np.random.default_rng(2).normal(size=20_000)
-    share = (values > scores.upper_quantile(values, rate)).mean()
-    assert share <= rate
-    assert share == pytest.approx(rate, abs=1e-3)
-
-
-def test_without_any_score_nothing_is_flagged():
-    assert scores.upper_quantile(np.full(3, np.nan), 0.05) == np.inf

@@ -1,0 +1,69 @@
+"""Without these: twice the false alarms asked for, or thresholds set on training."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sktasgen.calibration import hold_out, threshold
+
+
+@pytest.mark.parametrize("method", ["quantile", "pot"])
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_threshold_is_exceeded_at_the_rate(rate, method):
+    values = np.random.default_rng(2).normal(size=20_000)
+    found = threshold(values, rate, method)
+    assert stats.norm.sf(found) == pytest.approx(rate, rel=0.1)
+    if method == "quantile":
+        assert (values > found).mean() <= rate
+
+
+def test_pareto_tail_reaches_rates_beyond_the_scores():
+    errors = {"quantile": [], "pot": []}
+    for seed in range(20):
+        values = np.random.default_rng(seed).exponential(size=1000)
+        for method, found in errors.items():
+            wanted = -np.log(1e-4)
+            found.append(threshold(values, 1e-4, method) - wanted)
+    rms = {name: np.sqrt(np.mean(np.square(e))) for name, e in errors.items()}
+    # The highest of a thousand is the quantile's only answer.
+    assert abs(np.mean(errors["pot"])) < abs(np.mean(errors["quantile"]))
+    assert rms["pot"] < 3
+
+
+def test_too_few_scores_for_a_tail_give_the_quantile():
+    values = np.random.default_rng(0).normal(size=100)
+    assert threshold(values, 0.01, "pot") == threshold(values, 0.01)
+
+
+def test_without_any_score_nothing_is_flagged():
+    assert threshold(np.full(3, np.nan), 0.05) == np.inf
+
+
+def test_every_class_loses_its_share_and_none_all():
+    strata = np.repeat([0, 1, 2], [50, 20, 1])
+    observed = np.ones(71, dtype=bool)
+    held_out = hold_out(observed, strata, None, 0.2, np.random.RandomState(0))
+    assert np.bincount(strata[held_out], minlength=3).tolist() == [10, 4, 0]
+
+
+def test_groups_stay_together_and_leave_every_class_in_training():
+    random = np.random.RandomState(0)
+    groups = random.randint(12, size=200)
+    strata = np.where(groups == 3, 1, 0)  # all of a class in one group
+    for seed in range(20):
+        held_out = hold_out(
+            np.ones(200, bool), strata, groups, 0.25, np.random.RandomState(seed)
+        )
+        assert held_out.any()
+        assert not held_out[strata == 1].any()
+        for group in range(12):
+            assert len(np.unique(held_out[groups == group])) == 1
+
+
+def test_few_samples_are_all_needed():
+    strata = np.zeros(20, dtype=int)
+    observed = np.arange(20) < 9
+    assert not hold_out(observed, strata, None, 0.2, np.random.RandomState(0)).any()
+    one_group = np.zeros(20)
+    everyone = np.ones(20, dtype=bool)
+    assert not hold_out(everyone, strata, one_group, 0.2, np.random).any()
