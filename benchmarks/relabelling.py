@@ -19,14 +19,13 @@ each sample's own label where it is known, as the relabeller does.
 """
 
 import argparse
-import os
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold
 
+from benchmarks import data as sets
 from sktasgen import HTSVAEDetector, StableSampleRelabeler
 from sktasgen.datasets import fetch_dynamic_world_lakes
 from sktasgen.metrics import break_within, dated_label_report, nearest_break
@@ -36,11 +35,9 @@ LABEL_STEP = 5
 
 def cerrado(name, seeds=range(3)):
     """Accuracy of the defaults beside the static label."""
-    path = Path(_data_home()) / f"cerrado_{name}.npz"
-    with np.load(path) as data:
-        X, y, Y = data["X"], data["y"], data["Y"]
-        times, break_at = data["label_time"], data["break_at"]
-    times = np.broadcast_to(times, len(y))
+    series = sets.cerrado(name)
+    X, y, Y = series.X, series.y, series.Y
+    times, break_at = series.label_time, series.break_at
     print(f"\n### cerrado_{name}, mean over seeds (lowest to highest)\n")
     print("| labels | accuracy | on changed dates | breaks within 3 dates |")
     print("|---|---|---|---|")
@@ -143,13 +140,6 @@ def _print_lakes(protocol, name, reports, reference):
     )
 
 
-def _data_home():
-    home = os.environ.get("SKTASGEN_DATA_HOME")
-    if not home:
-        raise SystemExit("Set SKTASGEN_DATA_HOME to the folder of the data.")
-    return home
-
-
 def main():
     parser = argparse.ArgumentParser(description="Accuracy of dated labels.")
     parser.add_argument("parts", nargs="*", metavar="PART", help="cerrado or lakes")
@@ -158,7 +148,7 @@ def main():
         if part not in ("cerrado", "lakes"):
             parser.error(f"unknown part {part!r}: wanted cerrado or lakes")
     if "cerrado" in parts:
-        _data_home()
+        sets.home()
     for part in parts:
         if part == "lakes":
             lakes()
