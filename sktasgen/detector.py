@@ -92,7 +92,7 @@ class HTSVAEDetector(
         the first that fit's arguments allow.
     stride : int, default=None
         Dates between the starts of successive windows in scoring. None takes a
-        sixth of the window.
+        third of the window.
     smoothing : "auto" or int, default="auto"
         Odd number of dates over which date scores are averaged; 1 keeps them.
         "auto" scores classes by forward-backward, which weighs all dates of a
@@ -526,7 +526,7 @@ class HTSVAEDetector(
                 f"window_length={self.window_length_} is longer than the season: "
                 f"expected at most period={self.period_}."
             )
-        self.stride_ = self.stride or max(1, self.window_length_ // 6)
+        self.stride_ = self.stride or max(1, self.window_length_ // 3)
         if self.stride_ > self.window_length_:
             raise ValueError(
                 f"stride={self.stride_} leaves dates between windows uncovered: "
@@ -749,8 +749,11 @@ class HTSVAEDetector(
     def _calibrate(self, X, y, times):
         """Thresholds and offset from what training has not seen."""
         windowing = self._windowing(X.shape[2], None)
-        own = self._score_timesteps(X, y, times, windowing)
-        without = own if y is None else self._score_timesteps(X, None, times, windowing)
+        # Held to its class at the label's date, no sample would show what it may
+        # score around it.
+        held = None if self.reference_ == "class" else times
+        own = self._score_timesteps(X, y, held, windowing)
+        without = own if y is None else self._score_timesteps(X, None, held, windowing)
         parts = self._score_parts(X, y, times, windowing)
         known = np.ones_like(own, dtype=bool)
         cell = windowing.calendar.cell
@@ -792,8 +795,9 @@ class HTSVAEDetector(
             Class that each sample should look like (class reference only);
             None compares with the mixture of all classes.
         label_time : int or array-like of int of shape (n_samples,), default=None
-            Date whose window each sample is compared with (self reference
-            only); None takes ``label_time_``.
+            Date at which y holds (class reference, and only where forward-backward
+            decodes); or date whose window each sample is compared with (self
+            reference), None taking ``label_time_``.
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates of X; None takes the training dates.
 
@@ -917,19 +921,20 @@ class HTSVAEDetector(
     def _score_timesteps(self, X, y, times, windowing):
         """Scores of validated series, a bounded number of them at a time."""
         score = np.full((len(X), X.shape[2]), np.nan, X.dtype)
-        if times is None:
-            times = self._default_times(len(X), windowing.calendar)
         for rows in _chunks(X):
             grid = self._grid(X[rows], windowing.calendar)
             seen = ~np.isnan(X[rows]).all(axis=1)
+            own_times = None if times is None else times[rows]
             if self.reference_ == "self":
-                found = self._self_scores(grid, times[rows], windowing)
+                if times is None:
+                    own_times = self._default_times(len(seen), windowing.calendar)
+                found = self._self_scores(grid, own_times, windowing)
                 found = self._per_timestep(found, windowing)
             else:
                 classes = None
                 if y is not None and len(self.classes_) > 1:
                     classes = encode_labels(y[rows], self.classes_, len(seen))
-                found = self._elbo_scores(grid, classes, seen, windowing)
+                found = self._elbo_scores(grid, classes, own_times, seen, windowing)
             score[rows] = np.where(self._scored(X[rows])[:, np.newaxis], found, np.nan)
             score[rows][~seen] = np.nan
         if self._decodes(y):
@@ -953,7 +958,7 @@ class HTSVAEDetector(
         wanted = min(self.min_observations, X.shape[2])
         return (~np.isnan(X).all(axis=1)).sum(axis=1) >= wanted
 
-    def _elbo_scores(self, grid, classes, seen, windowing):
+    def _elbo_scores(self, grid, classes, times, seen, windowing):
         """Contrast of a class with the others; without one, novelty."""
         runner = self._runner(windowing, grid.dtype)
         log_prior = np.log(self.class_prior_).astype(grid.dtype)[:, np.newaxis]
@@ -969,7 +974,7 @@ class HTSVAEDetector(
         calendar = windowing.calendar
         dates_per_season = self.period_ * len(calendar.cell) / calendar.n_cells
         cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
-        return scores.course_log_odds(date, log_prior[:, 0], classes, cost)
+        return scores.course_log_odds(date, log_prior[:, 0], classes, cost, times)
 
     def _self_scores(self, grid, times, windowing):
         """Log-odds that the windows that cover a date show another place."""

@@ -15,10 +15,10 @@ from .losses import date_elbo
 from .training import one_thread
 from .windows import overlap_average
 
-# Windows x classes x slots in one pass: large enough to keep a core busy, small
+# Bytes of one channel of all windows in a pass: enough to keep a core busy, few
 # enough to stay near its cache. A GPU is busy, and its memory far from full, with
 # many more.
-_PASS_SIZE = {"cpu": 20_000, "cuda": 2_000_000}
+_PASS_SIZE = {"cpu": 96_000, "cuda": 8_000_000}
 # glibc gives freed memory back to the system, and takes twice the largest block freed
 # so far, up to this one, as a sign of what will be wanted again. Without the sign
 # each pass spends as long on getting its memory back, page by page, as on its sums.
@@ -63,13 +63,13 @@ class Runner:
         date = np.empty((len(grid), n_classes, self.n_cells), grid.dtype)
         window = np.empty_like(date)
         with _inference():
-            for rows in self._chunks(len(grid), n_classes):
+            for rows in self._chunks(len(grid)):
                 x, mask = self._windows(grid[rows])
                 terms = self.network(x, mask, mask, self._classes(len(x)))
                 bound = date_elbo(terms)
-                date[rows] = self._average(bound)
                 total = bound.sum(dim=-1, keepdim=True).expand_as(bound)
-                window[rows] = self._average(total)
+                both = self._average(torch.cat([bound, total], dim=1))
+                date[rows], window[rows] = np.split(both, 2, axis=1)
         return date, window
 
     def parts(self, grid, classes=None, *, course=None):
@@ -87,9 +87,8 @@ class Runner:
             spectral latents, and negative log-likelihood of its bands.
         """
         parts = [np.empty((len(grid), self.n_cells), grid.dtype) for _ in range(3)]
-        n_classes = len(self.log_prior) if classes is None else 1
         with _inference():
-            for rows in self._chunks(len(grid), n_classes):
+            for rows in self._chunks(len(grid)):
                 terms = self._terms(
                     grid[rows],
                     None if classes is None else classes[rows],
@@ -114,7 +113,7 @@ class Runner:
         """
         parts = []
         with _inference():
-            for rows in self._chunks(len(grid), 1):
+            for rows in self._chunks(len(grid)):
                 posterior = self.network.encode(*self._windows(grid[rows]))
                 parts.append([self._by_series(part.flatten(1)) for part in posterior])
         mean, log_var = zip(*parts, strict=True)
@@ -129,7 +128,7 @@ class Runner:
         """
         parts = []
         with _inference():
-            for rows in self._chunks(len(grid), len(self.log_prior)):
+            for rows in self._chunks(len(grid)):
                 x, mask = self._windows(grid[rows])
                 terms = self.network(x, mask, mask, self._classes(len(x)))
                 weight = self._class_weights(terms)
@@ -159,9 +158,8 @@ class Runner:
         mean, std : ndarrays of shape (n, n_bands, n_cells)
         """
         mean, std = np.empty_like(grid), np.empty_like(grid)
-        n_classes = len(self.log_prior) if classes is None else 1
         with _inference():
-            for rows in self._chunks(len(grid), n_classes):
+            for rows in self._chunks(len(grid)):
                 mean[rows], std[rows] = self._decode(
                     grid[rows],
                     None if classes is None else classes[rows],
@@ -181,7 +179,6 @@ class Runner:
         n, n_windows = len(grid), len(self.cells)
 
         def noise(like):
-            # The same numbers under every class: only the class differs.
             numbers = rng.standard_normal((n, n_windows, *like.shape[-2:]))
             numbers = self._tensor(numbers).transpose(0, 1).flatten(0, 1)
             return numbers if like.ndim == 3 else numbers.unsqueeze(1)
@@ -219,10 +216,10 @@ class Runner:
         window = date_elbo(terms).sum(dim=-1)
         return torch.softmax(self.log_prior + window, dim=1)
 
-    def _chunks(self, n_series, n_classes):
+    def _chunks(self, n_series):
         """Slices of the series whose windows fit in one pass."""
         size = _PASS_SIZE.get(self.device.type, _PASS_SIZE["cuda"])
-        size = max(1, size // self.cells.size)
+        size = max(1, size // (self.cells.size * self.dtype.itemsize))
         return [slice(start, start + size) for start in range(0, n_series, size)]
 
     def _windows(self, grid):

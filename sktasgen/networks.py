@@ -15,9 +15,9 @@ spectrum given that course::
 The encoder of ``z_t`` sees no class: a window is encoded once and decoded under
 as many classes as one likes. So is whatever else no class takes part in.
 
-Inside the network windows come last, ``(channels, ..., slots, N)``: a layer is then
-one product of its weights with a matrix of long rows, and every step after it runs
-along these rows. What goes in and comes out has the windows first, as views.
+Inside the network all windows make one image, ``(1, channels, slots, N)``: a layer is
+then one product of its weights with a matrix of long rows, and every step after it
+runs along these rows. What goes in and comes out has the windows first, as views.
 """
 
 from typing import NamedTuple
@@ -98,11 +98,11 @@ class HTSVAE(nn.Module):
         self.temporal_shape = (temporal_latent_size, -(-period // 4))
         self.encoder = nn.Sequential(
             _Conv(2 * n_bands, hidden, 5, padding=2),
-            _Leaky(),
+            nn.LeakyReLU(inplace=True),
             _Conv(hidden, hidden, 3, stride=2, padding=1),
-            _Leaky(),
+            nn.LeakyReLU(inplace=True),
             _Conv(hidden, hidden, 3, stride=2, padding=1),
-            _Leaky(),
+            nn.LeakyReLU(inplace=True),
             _Conv(hidden, 2 * temporal_latent_size, 1),
         )
         prior = torch.zeros(n_classes, 2, *self.temporal_shape)
@@ -119,7 +119,7 @@ class HTSVAE(nn.Module):
 
     def encode(self, x, mask):
         """Posterior of the temporal latent: mean and log-variance, (N, C, L)."""
-        mean, log_var = self.encoder(_seen(x, mask)).chunk(2)
+        mean, log_var = self.encoder(_seen(x, mask))[0].chunk(2)
         return _first(mean), _first(log_var.clamp(-8, 4))
 
     def prior(self, classes):
@@ -130,18 +130,19 @@ class HTSVAE(nn.Module):
     def seasons(self, z_t, classes):
         """What a temporal latent says of each slot, class by class.
 
-        Yields tensors of shape (H, P, N), one per column of `classes`: those of all
-        classes at once would not fit in a processor's cache.
+        Yields tensors of shape (1, H, P, N), one per column of `classes`: those of
+        all classes at once would not fit in a processor's cache.
         """
         n_slots = self.slot.shape[1]
         identity = torch.eye(z_t.shape[2], dtype=z_t.dtype, device=z_t.device)
         stretch = F.interpolate(identity.unsqueeze(0), size=n_slots, mode="linear")
-        up = torch.matmul(stretch[0].T, _last(z_t))
+        up = torch.matmul(stretch.mT, _last(z_t)).unsqueeze(0)
         h = self.spread(F.leaky_relu_(self.upsample(up) + self.slot.unsqueeze(2)))
         # The convolution is linear: what is added before it may be added after it.
-        of_class = _convolve(_last(self.class_slot), self.spread.weight, padding=1)
+        class_slot = _last(self.class_slot).unsqueeze(0)
+        of_class = _convolve(class_slot, self.spread.weight, padding=1)
         for column in classes.unbind(dim=1):
-            yield F.leaky_relu_(h + of_class[:, :, column])
+            yield F.leaky_relu_(h + of_class[..., column])
 
     def season(self, z_t, classes):
         """The only one of `seasons`, for classes of shape (N, 1)."""
@@ -150,44 +151,32 @@ class HTSVAE(nn.Module):
 
     def spectral(self, h, x, mask):
         """Posterior and prior of the spectral latents, each (N, 1, S, P) twice."""
-        return self._latents(self._hidden(h, *self._first_layers(x, mask)))
+        return self._latents(h, self._of_seen(x, mask))
 
-    def _first_layers(self, x, mask):
-        """First layers of the three perceptrons as one: weights of `h`, and the rest.
+    def _of_seen(self, x, mask):
+        """What was seen in the posterior's first layer: the same under every class."""
+        first = self.spectral_posterior[0]
+        seen = _seen(x, mask)
+        weight = first.weight[:, -seen.shape[1] :, 0]
+        return torch.addmm(first.bias.unsqueeze(1), weight, _rows(seen))
 
-        The rest, biases and what was seen, no class takes part in.
-        """
-        mlps = self.spectral_posterior, self.spectral_prior, self.decoder
-        size = self.slot.shape[0]
-        of_h = torch.cat([mlp[0].weight[:, :size, 0] for mlp in mlps])
-        of_seen = F.pad(mlps[0][0].weight[:, size:, 0], (0, 0, 0, 2 * size))
-        bias = torch.cat([mlp[0].bias for mlp in mlps]).unsqueeze(1)
-        return of_h, torch.addmm(bias, of_seen, _seen(x, mask).flatten(1))
-
-    def _hidden(self, h, of_h, rest):
-        """What the first layers of the three perceptrons give, (3 * H, P, N)."""
-        return torch.addmm(rest, of_h, h.flatten(1)).unflatten(1, h.shape[1:])
-
-    def _latents(self, hidden):
-        """Posterior and prior of the spectral latents, each (N, 1, S, P) twice."""
+    def _latents(self, h, of_seen):
+        first, leaky, last = self.spectral_posterior
+        of_h = first.weight[:, : h.shape[1], 0]
+        hidden = leaky(torch.addmm(of_seen, of_h, _rows(h)))
         found = []
-        for mlp, part in zip(
-            (self.spectral_posterior, self.spectral_prior),
-            hidden.chunk(3)[:2],
-            strict=True,
-        ):
-            mean, log_var = mlp[2](F.leaky_relu(part)).unsqueeze(1).chunk(2)
+        for out in (last(hidden.view_as(h)), self.spectral_prior(h)):
+            mean, log_var = out.chunk(2, dim=1)
             found.append((_first(mean), _first(log_var.clamp(-8, 4))))
         return found
 
-    def _decode(self, hidden, z_s):
+    def decode(self, h, z_s):
         """Mean and log standard deviation of every cell, each (N, 1, B, P)."""
-        first, _, last = self.decoder
-        size = self.slot.shape[0]
-        of_z = first.weight[:, size:, 0]
-        out = torch.addmm(hidden[-size:].flatten(1), of_z, _last(z_s).flatten(1))
-        out = last(F.leaky_relu_(out.unflatten(1, hidden.shape[1:])))
-        mean, log_std = out.unsqueeze(1).chunk(2)
+        first, leaky, last = self.decoder
+        of_h, of_z = first.weight[..., 0].tensor_split([h.shape[1]], dim=1)
+        hidden = torch.addmm(first.bias.unsqueeze(1), of_h, _rows(h))
+        hidden = leaky(hidden.addmm_(of_z, _rows(_last(z_s))))
+        mean, log_std = last(hidden.view_as(h)).chunk(2, dim=1)
         return _first(mean), _first(log_std.clamp(*LOG_STD_BOUNDS))
 
     def forward(self, x, mask, kept, classes, course=None, noise=None):
@@ -222,20 +211,23 @@ class HTSVAE(nn.Module):
         kl_temporal = gaussian_kl(
             mean.unsqueeze(1), log_var.unsqueeze(1), prior_mean, prior_log_var
         ).sum(dim=(2, 3))
-        z_t = draw(*((mean, log_var) if course is None else course), noise)
-        first_layers = self._first_layers(x, kept)
-        parts = []
+        mean, log_var = (mean, log_var) if course is None else course
+        z_t = draw(mean, log_var, None if noise is None else noise(mean))
+        of_seen = self._of_seen(x, kept)
+        parts, numbers = [], None
         for h in self.seasons(z_t, classes):
-            hidden = self._hidden(h, *first_layers)
-            posterior, prior = self._latents(hidden)
-            z_s = draw(*posterior, noise)
-            mean, log_std = self._decode(hidden, z_s)
+            posterior, prior = self._latents(h, of_seen)
+            if noise is not None and numbers is None:
+                # The same under every class: only the class differs.
+                numbers = noise(posterior[0])
+            z_s = draw(*posterior, numbers)
+            mean, log_std = self.decode(h, z_s)
             likelihood = gaussian_log_likelihood(x.unsqueeze(1), mean, log_std)
             likelihood = likelihood * mask.unsqueeze(1)
             kl = gaussian_kl(*posterior, *prior)
             parts.append([_last(t) for t in (likelihood, kl, z_s, mean, log_std)])
         likelihood, kl, z_s, mean, log_std = (
-            _first(torch.cat(part, dim=1)) for part in zip(*parts, strict=True)
+            _first(torch.cat(part)) for part in zip(*parts, strict=True)
         )
         return Terms(
             log_likelihood=likelihood,
@@ -250,53 +242,47 @@ class HTSVAE(nn.Module):
         )
 
 
-def draw(mean, log_var, noise=None):
-    """A draw from a normal distribution, or its mean without noise.
-
-    `noise` makes a standard normal tensor like the one it is given.
-    """
-    if noise is None:
+def draw(mean, log_var, numbers=None):
+    """A draw from a normal distribution, given standard normal numbers, or its mean."""
+    if numbers is None:
         return mean
-    return mean + torch.exp(0.5 * log_var) * noise(mean)
+    return mean + torch.exp(0.5 * log_var) * numbers
 
 
 class _Conv(nn.Conv1d):
-    """A convolution of (channels, slots, N) tensors over their slots."""
+    """A convolution over the slots of an image."""
 
-    def forward(self, x):
-        return _convolve(x, self.weight, self.bias, self.stride[0], self.padding[0])
-
-
-class _Leaky(nn.Module):
-    def forward(self, x):
-        return F.leaky_relu_(x)
+    def forward(self, image):
+        return _convolve(image, self.weight, self.bias, self.stride[0], self.padding[0])
 
 
-def _convolve(x, weight, bias=None, stride=1, padding=0):
-    """Convolve the slots of a (channels, slots, N) tensor."""
-    # All windows are one image, slots by windows: a single large product.
-    image, weight = x.unsqueeze(0), weight.unsqueeze(3)
-    return F.conv2d(image, weight, bias, (stride, 1), (padding, 0)).squeeze(0)
+def _convolve(image, weight, bias=None, stride=1, padding=0):
+    return F.conv2d(image, weight.unsqueeze(3), bias, (stride, 1), (padding, 0))
 
 
 def _mlp(n_in, hidden, n_out):
     """A perceptron applied to each date: convolutions one date wide."""
-    return nn.Sequential(_Conv(n_in, hidden, 1), _Leaky(), _Conv(hidden, n_out, 1))
+    return nn.Sequential(
+        _Conv(n_in, hidden, 1), nn.LeakyReLU(inplace=True), _Conv(hidden, n_out, 1)
+    )
 
 
 def _seen(x, mask):
-    """What the encoders see of windows: (2 * B, P, N)."""
+    """What the encoders see of windows, an image of 2 * B channels."""
     x, mask = _last(x), _last(mask)
-    return torch.cat([x * mask, mask])
+    return torch.cat([x * mask, mask]).unsqueeze(0)
+
+
+def _rows(image):
+    """View of an image as a matrix of its channels."""
+    return image[0].flatten(1)
 
 
 def _first(tensor):
-    """View of (C, P, N) as (N, C, P), or of (C, K, P, N) as (N, K, C, P)."""
-    tensor = tensor.movedim(-1, 0)
-    return tensor if tensor.ndim == 3 else tensor.transpose(1, 2)
+    """View with the windows, the last axis, first."""
+    return tensor.movedim(-1, 0)
 
 
 def _last(tensor):
-    """The inverse of `_first`."""
-    tensor = tensor if tensor.ndim == 3 else tensor.transpose(1, 2)
+    """View with the windows, the first axis, last."""
     return tensor.movedim(0, -1)

@@ -15,8 +15,6 @@ from scipy.special import expit
 # (active units: Burda, Grosse and Salakhutdinov, "Importance weighted
 # autoencoders", ICLR 2016).
 _ACTIVE_VARIANCE = 0.001
-# Part of the covariance within a place that is shrunk to its diagonal.
-_SHRINKAGE = 0.05
 # Share of changed pairs to start from. Few steps: in many the share would drift
 # up to all pairs that are not alike.
 _CHANGED = 0.2
@@ -87,7 +85,9 @@ def fit_place_model(mean, noise, gap):
         changed = _CHANGED
         basis, ratio = _directions(total, np.diag(noise[active].astype(np.float64)))
     else:
-        basis, ratio, changed = _from_pairs(total, first, second)
+        # Pairs of one series are hardly more than one witness.
+        shrinkage = len(active) / (len(active) + len(mean))
+        basis, ratio, changed = _from_pairs(total, first, second, shrinkage)
     full = np.zeros((n_latents, len(ratio)))
     full[active] = basis
     return PlaceModel(center, full, ratio, np.array([changed]))
@@ -112,8 +112,13 @@ def _pairs(mean, gap):
     return first[seen], second[seen]
 
 
-def _from_pairs(total, first, second):
-    """Directions and share of changes, by expectation-maximisation over pairs."""
+def _from_pairs(total, first, second, shrinkage):
+    """Directions and share of changes, by expectation-maximisation over pairs.
+
+    `shrinkage` is the part of the covariance within a place that is shrunk to its
+    diagonal, as if as many series without correlations had been seen as there are
+    latents.
+    """
     same, changed = np.ones(len(first)), _CHANGED
     for step in range(_EM_STEPS + 1):
         weight = same / (2 * max(same.sum(), 1e-12))
@@ -121,9 +126,7 @@ def _from_pairs(total, first, second):
         within = difference.T @ difference
         # Never singular, however few the pairs.
         spread = np.diag(np.diag(within) + 1e-6 * np.diag(total))
-        basis, ratio = _directions(
-            total, (1 - _SHRINKAGE) * within + _SHRINKAGE * spread
-        )
+        basis, ratio = _directions(total, (1 - shrinkage) * within + shrinkage * spread)
         if step < _EM_STEPS:
             odds = _log_ratio(first @ basis, second @ basis, ratio)
             same = expit(np.log((1 - changed) / changed) - odds)

@@ -267,9 +267,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _find_stable(self, X, flags):
         """Samples that nowhere differ from their label for long."""
-        seen = ~np.isnan(X).all(axis=1)
-        run = longest_run(flags, seen)
-        return seen.any(axis=1) & (run < self.detector_.window_length_ / 4)
+        run = longest_run(flags, ~np.isnan(X).all(axis=1))
+        # What is too little to be scored is too little to be called stable.
+        return self.detector_._scored(X) & (run < self.detector_.window_length_ / 4)
 
     def _fit_classifiers(self, data, random):
         """Choose span and switch cost on held-out labels, then fit on all."""

@@ -6,7 +6,7 @@ Scores are higher the further from normal. NaN stands for "not observed".
 import numpy as np
 from scipy.special import logsumexp
 
-from .decoding import forward_backward
+from .decoding import forward_backward, hold
 
 # Where a probability underflows.
 _MOST_LOG_ODDS = 700.0
@@ -44,7 +44,7 @@ def mixture_novelty(log_joint):
     return -logsumexp(log_joint, axis=1)
 
 
-def course_log_odds(date_bound, log_prior, classes, switch_cost):
+def course_log_odds(date_bound, log_prior, classes, switch_cost, times=None):
     """Log-odds that a sample shows another class, by forward-backward.
 
     Parameters
@@ -58,6 +58,8 @@ def course_log_odds(date_bound, log_prior, classes, switch_cost):
         The given class of each sample.
     switch_cost : float
         See `decoding.forward_backward`.
+    times : ndarray of shape (n,) of int, default=None
+        Date at which each sample is known to show the given class.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def course_log_odds(date_bound, log_prior, classes, switch_cost):
     """
     evidence = np.nan_to_num(date_bound.astype(np.float64))
     evidence[:, 0] += log_prior
+    if times is not None:
+        evidence = hold(evidence, classes, times)
     probability = forward_backward(evidence, switch_cost)
     given = classes[:, np.newaxis, np.newaxis]
     own = np.take_along_axis(probability, given, axis=2)[:, :, 0]

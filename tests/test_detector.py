@@ -1,5 +1,6 @@
 """Without these: scores that depend on the batch, gaps that pass for normal."""
 
+import datetime
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from sktasgen import HTSVAEDetector
+from sktasgen import HTSVAEDetector, calibration
 from sktasgen.datasets import make_pixel_series
 from sktasgen.scores import smooth
 
@@ -69,15 +70,150 @@ def test_real_series_that_change_class_score_higher_where_they_changed(cerrado, 
     assert roc_auc_score(changed.ravel(), scores.ravel()) > 0.97
 
 
-def test_date_scores_exceed_the_threshold_at_about_the_rate_asked_for():
-    make = dict(n_bands=3, n_years=3, period=12, change_fraction=0)
-    train = make_pixel_series(400, random_state=1, **make)
-    new = make_pixel_series(400, random_state=2, **make)
-    detector = quick(max_iter=200, false_alarm_rate=0.1)
-    detector.fit(train.X, train.y)
-    flags = detector.predict_timesteps(new.X, new.y)
-    seen = ~np.isnan(new.X).all(axis=1)
-    assert 0.05 < flags[seen].mean() < 0.2
+@pytest.fixture(scope="module")
+def unchanging():
+    """Series that do not change: 1200 to train on, and 600 new ones of their years."""
+    make = dict(n_bands=3, n_years=3, period=12, change_fraction=0, cloud_fraction=0.1)
+    return make_pixel_series(1800, random_state=1, **make)
+
+
+@pytest.mark.parametrize("reference", ["class", "self", "any"])
+@pytest.mark.parametrize("smoothing", ["auto", 1])
+@pytest.mark.parametrize("rate", [0.05, 0.01])
+def test_new_stable_series_are_flagged_at_the_rate_asked_for(
+    unchanging, reference, smoothing, rate
+):
+    data, old, new = unchanging, slice(0, 1200), slice(1200, None)
+    detector = quick(reference=reference, smoothing=smoothing, max_iter=80)
+    detector.set_params(false_alarm_rate=rate, batch_size=128)
+    times = data.label_time if reference == "self" else None
+    detector.fit(
+        data.X[old], data.y[old], label_time=None if times is None else times[old]
+    )
+    flags = detector.predict_timesteps(
+        data.X[new], data.y[new], label_time=None if times is None else times[new]
+    )
+    share = flags[~np.isnan(data.X[new]).all(axis=1)].mean()
+    # A factor of 1.5 and the binomial interval. Dates of a sample go together, so
+    # samples count: the 240 that the threshold was set on, and the new ones.
+    deviation = np.sqrt(rate * (1 - rate) * (1 / 240 + 1 / 600))
+    assert rate / 1.5 - 2 * deviation < share < 1.5 * rate + 2 * deviation
+
+
+def test_pareto_tail_flags_at_the_rate_too(unchanging):
+    detector = quick(threshold="pot", false_alarm_rate=0.02, max_iter=80)
+    detector.fit(unchanging.X[:1200])
+    flags = detector.predict_timesteps(unchanging.X[1200:])
+    assert 0.005 < flags[~np.isnan(unchanging.X[1200:]).all(axis=1)].mean() < 0.045
+    quantile = quick(false_alarm_rate=0.02, max_iter=80).fit(unchanging.X[:1200])
+    assert detector.threshold_ == pytest.approx(quantile.threshold_, rel=0.2)
+    assert detector.threshold_ != quantile.threshold_
+
+
+def test_samples_of_a_group_are_held_out_together(series, monkeypatch):
+    drawn = []
+    hold_out = calibration.hold_out
+
+    def spy(*args):
+        drawn.append(hold_out(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(calibration, "hold_out", spy)
+    groups = np.arange(90) // 9
+    quick(max_iter=2, calibration_fraction=0.3).fit(series.X, series.y, groups=groups)
+    assert drawn[0].sum() == 27
+    assert np.isin(np.bincount(groups[drawn[0]], minlength=10), [0, 9]).all()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        quick().fit(series.X, series.y, groups=groups[:5])
+
+
+def test_few_samples_set_the_threshold_on_their_last_dates(series):
+    X = series.X[:2]
+    detector = quick(window_length=6, max_iter=20).fit(X)
+    assert detector._first_held_cell == 36 - int(0.2 * 36)
+    later = X.copy()
+    later[:, :, detector._first_held_cell :] += 1
+    # Not trained on, but what counts as normal: the bands' scale is that of all dates.
+    moved = quick(window_length=6, max_iter=20)
+    moved.fit(later)
+    assert moved.threshold_ > detector.threshold_
+    detector.fit(X, label_time=3)
+    assert detector._first_held_cell == 36
+
+
+def test_fire_is_dated_on_a_real_pixel_with_its_own_irregular_dates(data_home):
+    """Clear observations of one forest pixel, which burnt on 2024-03-23."""
+    path = data_home / "pixel_series" / "1_hls_sc.csv"
+    table = np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(9))
+    clear = np.isin(table[:, 8], (0, 1))
+    ordinal, bands = table[clear, 0].astype(int), table[clear, 1:7]
+    bands[(bands <= -9999) | (bands >= 20000)] = np.nan
+    old = ordinal < datetime.date(2023, 1, 1).toordinal()
+    detector = HTSVAEDetector(dates=ordinal[old], random_state=0)
+    detector.fit(bands[old].T[None])
+    flags = detector.predict_timesteps(bands[~old].T[None], dates=ordinal[~old])[0]
+    runs = np.lib.stride_tricks.sliding_window_view(flags, 6).all(axis=1)
+    first = ordinal[~old][runs.argmax()]
+    assert runs.any()
+    assert abs(first - datetime.date(2024, 3, 23).toordinal()) <= 30
+
+
+def test_label_is_held_at_its_date(series, fitted):
+    free = fitted.score_timesteps(series.X, series.y)
+    held = fitted.score_timesteps(series.X, series.y, label_time=series.label_time)
+    own = np.arange(90), series.label_time
+    seen = ~np.isnan(free[own])
+    assert (held[own][seen] < -100).all()
+    assert np.nanmean(held) < np.nanmean(free)
+
+
+# Parts
+
+
+def test_parts_add_up_to_the_novelty(series):
+    detector = quick(reference="any", smoothing=1, stride=12, window_length=12)
+    X = np.nan_to_num(series.X[:, :, :12], nan=0.2)
+    detector.fit(series.X)
+    parts = detector.score_parts(X)
+    total = parts.temporal / 12 + parts.spectral + parts.joint
+    np.testing.assert_allclose(total, detector.score_timesteps(X))
+
+
+def test_parts_tell_another_season_from_another_spectrum():
+    make = dict(n_bands=6, period=12, change_fraction=0, cloud_fraction=0.1)
+    data = make_pixel_series(400, random_state=0, **make)
+    old, new, year = slice(0, 300), slice(300, None), slice(24, 36)
+    detector = quick(max_iter=400).fit(data.X[old], data.y[old])
+
+    def flagged(X):
+        parts = detector.score_parts(X, data.y[new])
+        return [
+            np.nanmean(np.where(np.isnan(part), np.nan, part > threshold)[:, year])
+            for part, threshold in zip(
+                parts.values(), detector.part_thresholds_, strict=True
+            )
+        ]
+
+    late, haze = data.X[new].copy(), data.X[new].copy()
+    late[:, :, year] = late[:, :, 21:33]
+    haze[:, 0, year] += 0.05
+    assert max(flagged(data.X[new])) < 0.15
+    temporal, spectral, joint = flagged(haze)
+    assert joint > 0.5
+    assert joint > 3 * max(temporal, spectral)
+    latents_of_late = max(flagged(late)[:2])
+    assert latents_of_late > 0.3
+    assert latents_of_late > 2 * max(temporal, spectral)
+
+
+@pytest.mark.parametrize("reference", ["class", "self", "any"])
+def test_parts_are_nan_where_scores_are(series, reference):
+    detector = quick(reference=reference)
+    detector.fit(series.X, series.y, label_time=series.label_time)
+    y = series.y if reference == "class" else None
+    expected = np.isnan(detector.score_timesteps(series.X, y))
+    for part in detector.score_parts(series.X, y).values():
+        np.testing.assert_array_equal(np.isnan(part), expected)
 
 
 def test_reconstruction_fills_gaps_better_than_the_season_mean(series):
