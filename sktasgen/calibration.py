@@ -55,7 +55,7 @@ def hold_out(observed, strata, groups, share, random):
     return held_out
 
 
-def threshold(scores, rate, method="quantile"):
+def threshold(scores, rate, method="quantile", weights=None):
     """Threshold that a share `rate` of normal scores exceeds, NaN left out.
 
     Parameters
@@ -69,6 +69,9 @@ def threshold(scores, rate, method="quantile"):
         distribution fitted to the highest tenth (or to twice the rate, if that
         is more), which reaches rates that the scores are too few for. Less than
         30 scores there are too few for either, and give the quantile.
+    weights : ndarray of the shape of `scores`, default=None
+        Probability that each is normal, where that is not known; the tail is
+        fitted to the more probable ones.
 
     Returns
     -------
@@ -80,12 +83,19 @@ def threshold(scores, rate, method="quantile"):
     A. Siffer, P.-A. Fouque, A. Termier and C. Largouet, "Anomaly detection in
     streams with extreme value theory", KDD 2017.
     """
-    scores = scores[~np.isnan(scores)].astype(np.float64)
-    if len(scores) == 0:
+    seen = ~np.isnan(scores)
+    weights = np.ones(seen.sum()) if weights is None else weights[seen]
+    scores = scores[seen].astype(np.float64)
+    if not weights.any():
         return np.inf
-    quantile = float(np.quantile(scores, 1 - rate, method="higher"))
+    order = np.argsort(scores)
+    above = np.cumsum(weights[order][::-1])[::-1] - weights[order]
+    # The lowest score above which there is no more than the rate.
+    first = np.argmax(above <= rate * weights.sum())
+    quantile = float(scores[order][first])
     if method == "quantile":
         return quantile
+    scores = scores[weights > 0.5]
     tail = min(max(_TAIL_SHARE, 2 * rate), 1.0)
     start = np.quantile(scores, 1 - tail)
     excess = scores[scores > start] - start

@@ -8,6 +8,7 @@ from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -749,11 +750,8 @@ class HTSVAEDetector(
     def _calibrate(self, X, y, times):
         """Thresholds and offset from what training has not seen."""
         windowing = self._windowing(X.shape[2], None)
-        # Held to its class at the label's date, no sample would show what it may
-        # score around it.
-        held = None if self.reference_ == "class" else times
-        own = self._score_timesteps(X, y, held, windowing)
-        without = own if y is None else self._score_timesteps(X, None, held, windowing)
+        own = self._score_timesteps(X, y, times, windowing)
+        without = own if y is None else self._score_timesteps(X, None, times, windowing)
         parts = self._score_parts(X, y, times, windowing)
         known = np.ones_like(own, dtype=bool)
         cell = windowing.calendar.cell
@@ -763,18 +761,23 @@ class HTSVAEDetector(
             # The label holds around its date; elsewhere the sample may change.
             distance = np.abs(cell - cell[times][:, np.newaxis])
             known = distance <= self.window_length_ // 4
-        elif self.reference_ == "self":
-            # Nor is it known which dates changed: those that more probably did are
-            # left out.
-            changed = places.PlaceModel(**self.place_model_).changed
-            known = own <= np.log((1 - changed) / changed)
         if np.isnan(own[known]).all():
             known = ~np.isnan(own)
 
-        def threshold(values):
-            return calibration.threshold(values, self.false_alarm_rate, self.threshold)
+        def threshold(values, weights=None):
+            return calibration.threshold(
+                values, self.false_alarm_rate, self.threshold, weights
+            )
 
-        self.threshold_ = threshold(own[known])
+        if times is not None and (self.reference_ == "self" or self._decodes(y)):
+            # Which dates changed is not known, but the score is the log-odds of it.
+            odds = own
+            if self.reference_ == "self":
+                changed = places.PlaceModel(**self.place_model_).changed
+                odds = own + np.log(changed / (1 - changed))
+            self.threshold_ = threshold(own, expit(-odds))
+        else:
+            self.threshold_ = threshold(own[known])
         self.mixture_threshold_ = threshold(without[known])
         self.part_thresholds_ = np.array([threshold(part[known]) for part in parts])
         highest = np.where(known, without, np.nan)

@@ -17,6 +17,17 @@ def test_threshold_is_exceeded_at_the_rate(rate, method):
         assert (values > found).mean() <= rate
 
 
+def test_scores_that_are_perhaps_not_normal_count_by_their_probability():
+    rng = np.random.default_rng(3)
+    normal, other = rng.normal(0, 1, 30_000), rng.normal(3, 1, 10_000)
+    values = np.concatenate([normal, other])
+    density = 0.75 * stats.norm.pdf(values, 0), 0.25 * stats.norm.pdf(values, 3)
+    weights = density[0] / sum(density)
+    found = threshold(values, 0.05, weights=weights)
+    assert (normal > found).mean() == pytest.approx(0.05, rel=0.1)
+    assert threshold(values, 0.05, weights=np.zeros(40_000)) == np.inf
+
+
 def test_pareto_tail_reaches_rates_beyond_the_scores():
     errors = {"quantile": [], "pot": []}
     for seed in range(20):
