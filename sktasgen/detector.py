@@ -5,6 +5,7 @@ import os
 import warnings
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,7 +21,6 @@ from sklearn.utils import (
     check_consistent_length,
     check_random_state,
     column_or_1d,
-    gen_batches,
 )
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
@@ -38,15 +38,10 @@ from ._validation import (
     is_integer,
 )
 from .progress import Monitor
+from .scoring import Scorer, chunks, has_enough, standardise
 
-# Changes of class in a season of one place that forward-backward reckons with.
-_CHANGES_PER_SEASON = 0.05
-# Dates that scores are averaged over where `smoothing` is "auto" and no class decodes.
-_SMOOTHING = 5
 # More series would not sharpen the place model.
 _MAX_DESCRIBED = 10_000
-# Values of the training series looked at in one go; bounds memory.
-_CHUNK_SIZE = 2**22
 # What files of `save` say that they are.
 _KIND = "HTSVAEDetector"
 
@@ -180,7 +175,7 @@ class HTSVAEDetector(
         without it.
     n_iter_ : int
         Gradient steps taken.
-    place_model_ : dict of str to ndarray
+    place_model_ : dict of str to ndarray, or None
         How the temporal latents of windows vary around their "center", of shape
         (n_temporal_latents,): the "basis" of directions, of shape
         (n_temporal_latents, n_directions), in which windows of one place have
@@ -432,14 +427,15 @@ class HTSVAEDetector(
             check_consistent_length(groups, X)
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
+        classes = None
+        if self.reference_ == "class":
+            classes = encode_labels(y, self.classes_, n)
         weights = self._initial_weights(before)
         observed = self._fit_scale(X, keep=weights is not None)
         self._warn_of_unscored(X)
 
         def hold_out(candidates, share):
-            strata = np.zeros(n, dtype=np.intp)
-            if self.reference_ == "class":
-                strata = encode_labels(y, self.classes_, n)
+            strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
         held_out = hold_out(observed, self.calibration_fraction)
@@ -453,17 +449,16 @@ class HTSVAEDetector(
             training &= ~validation
 
         def finish(detector, trained):
-            detector._finish(trained, X, y, times, training, held_out)
+            detector._finish(trained, X, classes, times, training, held_out)
             return vars(detector)
 
         monitor = Monitor.wanted(
             self, context, *given, lambda trained: finish(copy(self), trained)
         )
-        checkpoint = self._checkpoint(X, y, times, training, validation, seed, weights)
+        data = X, classes, times
+        checkpoint = self._checkpoint(*data, training, validation, seed, weights)
         trained = self._train(
-            X,
-            y,
-            times,
+            *data,
             training,
             validation,
             seed=seed,
@@ -590,7 +585,7 @@ class HTSVAEDetector(
             Which samples have an observation.
         """
         observed, parts = np.zeros(len(X), dtype=bool), []
-        for rows in _chunks(X):
+        for rows in chunks(X):
             chunk = X[rows]
             seen = ~np.isnan(chunk)
             observed[rows] = seen.any(axis=(1, 2))
@@ -610,7 +605,7 @@ class HTSVAEDetector(
 
         The last dates stand in for held-out samples where these are too few.
         """
-        windowing = self._windowing(n_timesteps, None)
+        windowing = self._windowing(n_timesteps)
         n_cells = windowing.calendar.n_cells
         if held_out.any() or times is not None or n_cells < 3 * windowing.length:
             return n_cells
@@ -625,7 +620,7 @@ class HTSVAEDetector(
                 "down, is none: raise it, or give more samples."
             )
 
-    def _checkpoint(self, X, y, times, training, validation, seed, weights):
+    def _checkpoint(self, X, classes, times, training, validation, seed, weights):
         """Where the training's state is kept: named by all it depends on, or None."""
         if self.checkpoint_dir is None:
             return None
@@ -651,7 +646,7 @@ class HTSVAEDetector(
                 "dates": self.dates_,
                 "seed": seed,
                 "X": _digest(X),
-                "y": y if y is None else np.unique(y, return_inverse=True)[1],
+                "classes": classes,
                 "label_time": times,
                 "training": training,
                 "validation": validation,
@@ -659,18 +654,18 @@ class HTSVAEDetector(
             },
         )
 
-    def _train(self, X, y, times, training, validation, **kwargs):
+    def _train(self, X, classes, times, training, validation, **kwargs):
         """Train the network on the windows at which normality is known."""
         from .training import resolve_device, train
 
-        dataset = self._windows(X, y, times, training)
+        dataset = self._windows(X, classes, times, training)
         if len(dataset) == 0:
             raise ValueError(
                 "X holds no observation in any window around label_time: nothing "
                 "to train on."
             )
         if validation is not None:
-            validation = self._windows(X, y, times, validation)
+            validation = self._windows(X, classes, times, validation)
             if len(validation) == 0:
                 raise ValueError(
                     "early_stopping=True: the samples held out hold no observation in "
@@ -689,99 +684,97 @@ class HTSVAEDetector(
             **kwargs,
         )
 
-    def _windows(self, X, y, times, mask):
+    def _windows(self, X, classes, times, mask):
         """The windows of some samples at which normality is known."""
         from .training import WindowDataset
 
-        calendar = self._windowing(X.shape[2], None).calendar
-        every = windows.Windowing(calendar, self.window_length_, 1)
-        n_layers = calendar.n_layers
+        every = self._windowing(X.shape[2]).with_stride(1)
+        n_layers = every.calendar.n_layers
         samples = np.flatnonzero(mask)
         used = np.empty((len(samples) * n_layers, len(every.starts)), dtype=bool)
-        for rows in _chunks(X, len(samples)):
+        for rows in chunks(X, len(samples)):
             chunk = samples[rows]
-            grid = calendar.to_grid(X[chunk])
-            seen = ~np.isnan(grid.reshape(-1, *grid.shape[2:])).all(axis=1)
-            so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
-            known = so_far[:, every.length :] > so_far[:, : -every.length]
+            known = every.observed(X[chunk])
             known &= every.starts + every.length <= self._first_held_cell
-            if times is not None and self.reference_ == "class":
+            if times is not None and classes is not None:
                 known &= np.repeat(every.near(times[chunk]), n_layers, axis=0)
             used[rows.start * n_layers : rows.stop * n_layers] = known
-        if self.reference_ == "class":
-            classes = encode_labels(y[samples], self.classes_, len(samples))
-        else:
-            classes = np.zeros(len(samples), dtype=np.intp)
-
-        n_classes = len(self.classes_)
+        if classes is None:
+            classes = np.zeros(len(X), dtype=np.intp)
         return WindowDataset(
-            X, samples, classes, self._standardise, every, used, n_classes
+            X,
+            samples,
+            classes[samples],
+            partial(standardise, center=self.center_, scale=self.scale_),
+            every,
+            used,
+            len(self.classes_),
         )
 
-    def _finish(self, trained, X, y, times, training, held_out):
+    def _finish(self, trained, X, classes, times, training, held_out):
         """Take over what training came to, and set the thresholds with it."""
         self.weights_, self.loss_curve_, self.validation_curve_ = trained
         self.n_iter_ = len(self.loss_curve_)
-        windowing = self._windowing(X.shape[2], None)
+        self.place_model_ = None
         if self.reference_ == "self":
             some = _spread(np.flatnonzero(training), _MAX_DESCRIBED)
-            self.place_model_ = self._fit_place_model(X[some], windowing)
+            model = self._scorer(X.shape[2]).fit_place_model(X[some])
+            self.place_model_ = model._asdict()
         # Too few samples to hold some out: the thresholds are the training ones.
         rows = held_out if held_out.any() else np.ones(len(X), dtype=bool)
         self._calibrate(
             X[rows],
-            None if y is None else y[rows],
+            None if classes is None else classes[rows],
             None if times is None else times[rows],
         )
         if self.contamination != "auto":
-            sample_scores = self._score_samples(X, windowing)
-            self.offset_ = float(np.nanquantile(sample_scores, self.contamination))
+            every = self._scorer(X.shape[2]).timesteps(X, *self._given(None, None, X))
+            highest = scores.sample_maximum(every)
+            self.offset_ = -float(np.nanquantile(highest, 1 - self.contamination))
 
-    def _fit_place_model(self, X, windowing):
-        """How much windows of one place differ."""
-        grid = self._grid(X, windowing.calendar).astype(np.float32)
-        mean, log_var = self._runner(windowing, grid.dtype).temporal_posterior(grid)
-        empty = np.isnan(windows.aligned_windows(grid, windowing.cells))
-        mean[empty.all(axis=(1, 3))] = np.nan
-        noise = np.exp(log_var).mean(axis=(0, 1))
-        gap = -(-windowing.length // windowing.stride)
-        return places.fit_place_model(mean, noise, gap)._asdict()
-
-    def _calibrate(self, X, y, times):
+    def _calibrate(self, X, classes, times):
         """Thresholds and offset from what training has not seen."""
-        windowing = self._windowing(X.shape[2], None)
-        own = self._score_timesteps(X, y, times, windowing)
-        without = own if y is None else self._score_timesteps(X, None, times, windowing)
-        parts = self._score_parts(X, y, times, windowing)
-        known = np.ones_like(own, dtype=bool)
-        cell = windowing.calendar.cell
-        if self._first_held_cell < windowing.calendar.n_cells:
-            known &= cell >= self._first_held_cell
-        elif times is not None and self.reference_ == "class":
-            # The label holds around its date; elsewhere the sample may change.
-            distance = np.abs(cell - cell[times][:, np.newaxis])
-            known = distance <= self.window_length_ // 4
-        if np.isnan(own[known]).all():
-            known = ~np.isnan(own)
+        scorer = self._scorer(X.shape[2])
+        own = scorer.timesteps(X, classes, times)
+        known = self._known_normal(own, classes, times, scorer.windowing.calendar)
 
         def threshold(values, weights=None):
             return calibration.threshold(
                 values, self.false_alarm_rate, self.threshold, weights
             )
 
-        if times is not None and (self.reference_ == "self" or self._decodes(y)):
+        if times is not None and (self.reference_ == "self" or scorer.decodes(classes)):
             # Which dates changed is not known, but the score is the log-odds of it.
             odds = own
             if self.reference_ == "self":
-                changed = places.PlaceModel(**self.place_model_).changed
+                changed = scorer.place_model.changed
                 odds = own + np.log(changed / (1 - changed))
             self.threshold_ = threshold(own, expit(-odds))
         else:
             self.threshold_ = threshold(own[known])
-        self.mixture_threshold_ = threshold(without[known])
+        # What `predict` goes by, and `predict_timesteps` without y.
+        plain = own
+        if self.reference_ != "any":
+            plain = scorer.timesteps(X, *self._given(None, None, X))
+        self.mixture_threshold_ = self.threshold_
+        if classes is not None:
+            self.mixture_threshold_ = threshold(plain[known])
+        parts = scorer.parts(X, classes, times)
         self.part_thresholds_ = np.array([threshold(part[known]) for part in parts])
-        highest = np.where(known, without, np.nan)
+        highest = np.where(known, plain, np.nan)
         self.offset_ = -threshold(scores.sample_maximum(highest))
+
+    def _known_normal(self, score, classes, times, calendar):
+        """Dates of held-out samples known to be normal, (n_samples, n_timesteps)."""
+        known = np.ones_like(score, dtype=bool)
+        cell = calendar.cell
+        if self._first_held_cell < calendar.n_cells:
+            known &= cell >= self._first_held_cell
+        elif times is not None and classes is not None:
+            # The label holds around its date; elsewhere the sample may change.
+            distance = np.abs(cell - cell[times][:, np.newaxis])
+            known = distance <= self.window_length_ // 4
+        return ~np.isnan(score) if np.isnan(score[known]).all() else known
 
     # Scores
 
@@ -812,9 +805,8 @@ class HTSVAEDetector(
             self reference wherever the labelled window holds no observation: there
             is nothing to compare with.
         """
-        check_is_fitted(self)
-        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
-        return self._score_timesteps(X, y, times, windowing)
+        X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
+        return scorer.timesteps(X, classes, times)
 
     def predict_timesteps(self, X, y=None, *, label_time=None, dates=None):
         """Flag the dates that are further from normal than the threshold.
@@ -829,13 +821,9 @@ class HTSVAEDetector(
         ndarray of shape (n_samples, n_timesteps) of bool
             Never True where not observed.
         """
-        check_is_fitted(self)
-        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
-        date_scores = self._score_timesteps(X, y, times, windowing)
-        return date_scores > self._threshold(y)
-
-    def _threshold(self, y):
-        return self.mixture_threshold_ if y is None else self.threshold_
+        X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
+        threshold = self.mixture_threshold_ if classes is None else self.threshold_
+        return scorer.timesteps(X, classes, times) > threshold
 
     def score_samples(self, X, *, dates=None):
         """Score how normal each sample is.
@@ -850,12 +838,8 @@ class HTSVAEDetector(
         ndarray of shape (n_samples,)
             Minus the highest smoothed date score; NaN without any observation.
         """
-        check_is_fitted(self)
-        X, _, _, windowing = self._check_scoring(X, None, None, dates)
-        return self._score_samples(X, windowing)
-
-    def _score_samples(self, X, windowing):
-        return -scores.sample_maximum(self._score_timesteps(X, None, None, windowing))
+        X, _, times, scorer = self._check_scoring(X, None, None, dates)
+        return -scores.sample_maximum(scorer.timesteps(X, None, times))
 
     def decision_function(self, X, *, dates=None):
         """`score_samples` less `offset_`: negative for outliers.
@@ -916,129 +900,9 @@ class HTSVAEDetector(
                 Negative log-likelihood of the date's bands given both; for the
                 self reference given the course of the labelled window.
         """
-        check_is_fitted(self)
-        X, y, times, windowing = self._check_scoring(X, y, label_time, dates)
-        temporal, spectral, joint = self._score_parts(X, y, times, windowing)
+        X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
+        temporal, spectral, joint = scorer.parts(X, classes, times)
         return Bunch(temporal=temporal, spectral=spectral, joint=joint)
-
-    def _score_timesteps(self, X, y, times, windowing):
-        """Scores of validated series, a bounded number of them at a time."""
-        score = np.full((len(X), X.shape[2]), np.nan, X.dtype)
-        for rows in _chunks(X):
-            grid = self._grid(X[rows], windowing.calendar)
-            seen = ~np.isnan(X[rows]).all(axis=1)
-            own_times = None if times is None else times[rows]
-            if self.reference_ == "self":
-                if times is None:
-                    own_times = self._default_times(len(seen), windowing.calendar)
-                found = self._self_scores(grid, own_times, windowing)
-                found = self._per_timestep(found, windowing)
-            else:
-                classes = None
-                if y is not None and len(self.classes_) > 1:
-                    classes = encode_labels(y[rows], self.classes_, len(seen))
-                found = self._elbo_scores(grid, classes, own_times, seen, windowing)
-            score[rows] = np.where(self._scored(X[rows])[:, np.newaxis], found, np.nan)
-            score[rows][~seen] = np.nan
-        if self._decodes(y):
-            return score
-        return scores.smooth(score, self._smoothing_width())
-
-    def _decodes(self, y):
-        """Whether scores come from forward-backward over classes."""
-        return (
-            self.reference_ == "class"
-            and y is not None
-            and len(self.classes_) > 1
-            and self.smoothing == "auto"
-        )
-
-    def _smoothing_width(self):
-        return _SMOOTHING if self.smoothing == "auto" else self.smoothing
-
-    def _scored(self, X):
-        """Which samples have enough observations to be scored."""
-        wanted = min(self.min_observations, X.shape[2])
-        return (~np.isnan(X).all(axis=1)).sum(axis=1) >= wanted
-
-    def _elbo_scores(self, grid, classes, times, seen, windowing):
-        """Contrast of a class with the others; without one, novelty."""
-        runner = self._runner(windowing, grid.dtype)
-        log_prior = np.log(self.class_prior_).astype(grid.dtype)[:, np.newaxis]
-        date, window = (
-            self._per_timestep(bound, windowing) for bound in runner.elbo(grid)
-        )
-        if classes is None:
-            return scores.mixture_novelty(log_prior + date)
-        if self.smoothing != "auto":
-            context = window * (2 / self.window_length_)
-            return scores.contrast(log_prior + date + context, classes)
-        date = np.where(seen[:, np.newaxis], date, np.nan).transpose(0, 2, 1)
-        calendar = windowing.calendar
-        dates_per_season = self.period_ * len(calendar.cell) / calendar.n_cells
-        cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
-        return scores.course_log_odds(date, log_prior[:, 0], classes, cost, times)
-
-    def _self_scores(self, grid, times, windowing):
-        """Log-odds that the windows that cover a date show another place."""
-        runner = self._runner(windowing, grid.dtype)
-        mean, _ = runner.temporal_posterior(grid)
-        own_mean, _ = self._own_course(grid, times, windowing)
-        odds = places.place_log_odds(
-            mean, own_mean, places.PlaceModel(**self.place_model_)
-        )
-        spread = np.repeat(odds[:, :, np.newaxis], self.period_, axis=2)
-        return windows.overlap_average(spread, runner.cells, runner.n_cells)
-
-    def _score_parts(self, X, y, times, windowing):
-        """Temporal, spectral and joint scores of validated series."""
-        parts = np.full((3, len(X), X.shape[2]), np.nan, X.dtype)
-        if times is None:
-            times = self._default_times(len(X), windowing.calendar)
-        for rows in _chunks(X):
-            grid = self._grid(X[rows], windowing.calendar)
-            classes, course = self._decoded_under(
-                grid, None if y is None else y[rows], times[rows], windowing
-            )
-            found = self._runner(windowing, grid.dtype).parts(
-                grid, classes, course=course
-            )
-            if self.reference_ == "self":
-                found[0] = self._self_scores(grid, times[rows], windowing)
-            known = self._scored(X[rows])[:, np.newaxis] & ~np.isnan(X[rows]).all(1)
-            for part, values in zip(parts, found, strict=True):
-                values = self._per_timestep(values, windowing)
-                part[rows] = np.where(known, values, np.nan)
-        return [scores.smooth(part, self._smoothing_width()) for part in parts]
-
-    def _decoded_under(self, grid, y, times, windowing):
-        """Class of each gridded series, and course of its labelled window."""
-        n_layers = windowing.calendar.n_layers
-        classes = course = None
-        if self.reference_ == "class" and y is not None:
-            classes = np.repeat(encode_labels(y, self.classes_, len(y)), n_layers)
-        if self.reference_ == "self":
-            course = self._own_course(grid, times, windowing)
-            # A series without a labelled window stands for itself.
-            course = [np.nan_to_num(part) for part in course]
-        return classes, course
-
-    def _own_course(self, grid, times, windowing):
-        """Temporal posterior of each series' labelled window, (n, n_latents) twice.
-
-        NaN where that window holds no observation: there is nothing to compare.
-        """
-        n_layers = windowing.calendar.n_layers
-        cells = np.repeat(windowing.own_cells(times), n_layers, axis=0)
-        # One window per series: gather it, and run it as a series of its own.
-        padded = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
-        window = np.take_along_axis(padded, cells[:, np.newaxis, :], axis=2)
-        whole = np.arange(self.period_)[np.newaxis]
-        runner = self._runner(windowing, grid.dtype, cells=whole)
-        mean, log_var = (part[:, 0] for part in runner.temporal_posterior(window))
-        empty = np.isnan(window).all(axis=(1, 2))
-        mean[empty] = np.nan
-        return mean, log_var
 
     # Latents and reconstruction
 
@@ -1056,12 +920,8 @@ class HTSVAEDetector(
             The temporal latents, then the spectral ones; as many whatever the
             number of dates. NaN without any observation.
         """
-        check_is_fitted(self)
-        X, _, _, windowing = self._check_scoring(X, None, None, dates)
-        n_layers = windowing.calendar.n_layers
-        grid = self._grid(X, windowing.calendar)
-        latents = self._runner(windowing, grid.dtype).embed(grid)
-        latents = latents.reshape(len(X), n_layers, -1).mean(axis=1)
+        X, _, _, scorer = self._check_scoring(X, None, None, dates)
+        latents = scorer.embed(X)
         latents[np.isnan(X).all(axis=(1, 2))] = np.nan
         return latents
 
@@ -1086,34 +946,10 @@ class HTSVAEDetector(
         ndarray of the shape of X
             In the units of X, without NaN but for samples without observation.
         """
-        check_is_fitted(self)
-        X_in, y, times, windowing = self._check_scoring(X, y, label_time, dates)
-        mean, _ = self._decode(X_in, y, times, windowing)
-        mean[np.isnan(X_in).all(axis=(1, 2))] = np.nan
+        X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
+        mean, _ = scorer.decode(X, classes, times)
+        mean[np.isnan(X).all(axis=(1, 2))] = np.nan
         return mean if self._series_ndim == 3 else mean.reshape(len(mean), -1)
-
-    def _decode(self, X, y, times, windowing, *, missing=None, rng=None):
-        """Mean and standard deviation of every cell in the units of X."""
-        calendar = windowing.calendar
-        hidden = X if missing is None else np.where(missing, np.nan, X)
-        grid = self._grid(hidden, calendar)
-        if times is None:
-            times = self._default_times(len(X), calendar)
-        classes, course = self._decoded_under(grid, y, times, windowing)
-        # Windows side by side where the answer is a draw: one pass, and dates
-        # that belong together are drawn together.
-        if rng is not None:
-            windowing = windowing.with_stride(windowing.length)
-        runner = self._runner(windowing, grid.dtype)
-        if rng is None:
-            mean, std = runner.decode(grid, classes, course=course)
-        else:
-            rng = _Repeated(rng, calendar.n_layers)
-            mean, std = runner.decode_draw(grid, classes, course=course, rng=rng)
-        scale = self.scale_.astype(X.dtype)[:, np.newaxis]
-        mean = self._per_timestep(mean, windowing) * scale
-        mean += self.center_.astype(X.dtype)[:, np.newaxis]
-        return mean, self._per_timestep(std, windowing) * scale
 
     def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
         """Decode one draw of the latents given the cells that are not missing.
@@ -1142,8 +978,9 @@ class HTSVAEDetector(
         mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
             Of every cell under that draw, in the units of X.
         """
-        windowing = self._windowing(X.shape[2], dates)
-        return self._decode(X, y, label_time, windowing, missing=missing, rng=rng)
+        classes, times = self._given(y, label_time, X)
+        X = np.where(missing, np.nan, X)
+        return self._scorer(X.shape[2], dates).decode(X, classes, times, rng=rng)
 
     # Keeping
 
@@ -1222,22 +1059,32 @@ class HTSVAEDetector(
 
     def _check_scoring(self, X, y, label_time, dates):
         """Validate what the scoring methods take."""
+        check_is_fitted(self)
         X = check_series(self, X, reset=False)
         n, _, n_timesteps = X.shape
-        windowing = self._windowing(n_timesteps, dates)
+        scorer = self._scorer(n_timesteps, dates)
         times = check_label_time(label_time, n, n_timesteps)
-        if y is not None:
-            y = check_labels(y, n)
-            if self.reference_ == "class":
-                encode_labels(y, self.classes_, n)
-            else:
-                y = None  # other references know no classes
+        y = None if y is None else check_labels(y, n)
         self._warn_of_unscored(X)
-        return X, y, times, windowing
+        return X, *self._given(y, times, X), scorer
+
+    def _given(self, y, times, X):
+        """Class numbers and labelled dates, as far as the reference knows them."""
+        n, _, n_timesteps = X.shape
+        classes = None
+        if y is not None and self.reference_ == "class":
+            classes = encode_labels(y, self.classes_, n)
+        if times is None and self.reference_ == "self":
+            times = np.full(n, min(self.label_time_, n_timesteps - 1), dtype=np.intp)
+        return classes, times
+
+    def _scored(self, X):
+        """Which samples have enough observations to be scored."""
+        return has_enough(X, self.min_observations)
 
     def _warn_of_unscored(self, X):
         """Name the samples that have too few observations to be scored."""
-        enough = np.concatenate([self._scored(X[rows]) for rows in _chunks(X)])
+        enough = self._scored(X)
         if enough.all():
             return
         few = np.flatnonzero(~enough)
@@ -1269,48 +1116,28 @@ class HTSVAEDetector(
         dates = check_dates(dates, n_timesteps)
         return windows.Calendar.from_dates(dates, self.period_)
 
-    def _windowing(self, n_timesteps, dates):
+    def _windowing(self, n_timesteps, dates=None):
         """The windows over such series: one shorter one where these are short."""
         calendar = self._calendar(n_timesteps, dates)
         length = min(self.window_length_, calendar.n_cells)
         return windows.Windowing(calendar, length, self.stride_)
 
-    def _default_times(self, n, calendar):
-        """`label_time_` for every sample, within the series."""
-        last = len(calendar.cell) - 1
-        return np.full(n, min(self.label_time_, last), dtype=np.intp)
-
-    def _standardise(self, X):
-        center = self.center_.astype(X.dtype)[:, np.newaxis]
-        scale = self.scale_.astype(X.dtype)[:, np.newaxis]
-        return (X - center) / scale
-
-    def _grid(self, X, calendar):
-        """Standardised series on the season grid, layers as series of their own."""
-        grid = calendar.to_grid(self._standardise(X))
-        return grid.reshape(-1, *grid.shape[2:])
-
-    def _per_timestep(self, values, windowing):
-        """Back from gridded series to one value per timestep, on the last axis."""
-        calendar = windowing.calendar
-        values = values.reshape(-1, calendar.n_layers, *values.shape[1:])
-        return calendar.from_grid(values)
-
-    def _runner(self, windowing, dtype, *, cells=None):
-        """The network over windows: those given, or `cells` of one season."""
-        from .inference import Runner
-        from .training import build_network, resolve_device
-
-        n_cells = self.period_
-        if cells is None:
-            cells, n_cells = windowing.cells, windowing.calendar.n_cells
-        network = build_network(
-            self._network_arguments,
-            self.weights_,
-            dtype=dtype,
-            device=resolve_device(self.device),
+    def _scorer(self, n_timesteps, dates=None):
+        """The trained network over such series."""
+        place_model = self.place_model_
+        return Scorer(
+            windowing=self._windowing(n_timesteps, dates),
+            reference=self.reference_,
+            network=self._network_arguments,
+            weights=self.weights_,
+            device=self.device,
+            center=self.center_,
+            scale=self.scale_,
+            class_prior=self.class_prior_,
+            place_model=place_model and places.PlaceModel(**place_model),
+            smoothing=self.smoothing,
+            min_observations=self.min_observations,
         )
-        return Runner(network, np.log(self.class_prior_), cells, n_cells)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "offset_")  # set last
@@ -1322,30 +1149,12 @@ class HTSVAEDetector(
         return tags
 
 
-class _Repeated:
-    """The random numbers of samples, repeated for each layer of a sample."""
-
-    def __init__(self, rng, n_layers):
-        self.rng = rng
-        self.n_layers = n_layers
-
-    def standard_normal(self, size):
-        numbers = self.rng.standard_normal((size[0] // self.n_layers, *size[1:]))
-        return np.repeat(numbers, self.n_layers, axis=0)
-
-
 def _slots_per_year(dates):
     """A year's worth of season slots at the median gap between distinct dates."""
     gaps = np.diff(np.unique(dates)).astype(np.int64)
     if len(gaps) == 0:
         return 1
     return max(1, round(windows.DAYS_PER_YEAR / float(np.median(gaps))))
-
-
-def _chunks(X, n=None):
-    """Slices over n rows of X, or all, each of a bounded number of values."""
-    size = max(1, _CHUNK_SIZE // max(1, X[:1].size))
-    return gen_batches(len(X) if n is None else n, size)
 
 
 def _spread(values, n):
@@ -1374,6 +1183,6 @@ def _pooled(count, mean, variance):
 def _digest(X):
     """Hash of series, chunk by chunk."""
     found = hashlib.blake2b(f"{X.dtype.str} {X.shape}".encode(), digest_size=16)
-    for rows in _chunks(X):
+    for rows in chunks(X):
         found.update(np.ascontiguousarray(X[rows]))
     return found.hexdigest()

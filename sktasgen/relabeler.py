@@ -273,7 +273,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _fit_classifiers(self, data, random):
         """Choose span and switch cost on held-out labels, then fit on all."""
-        windowing = self.detector_._windowing(data.X.shape[2], None)
+        windowing = self.detector_._windowing(data.X.shape[2])
         templates = self._templates(data, windowing)
         spans = [self.label_span]
         if data.times is None:

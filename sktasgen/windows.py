@@ -162,6 +162,22 @@ class Windowing:
         """The same windows at other distances."""
         return replace(self, stride=stride)
 
+    def observed(self, X):
+        """Which windows hold an observation.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_bands, n_timesteps)
+
+        Returns
+        -------
+        ndarray of shape (n_samples * n_layers, n_windows) of bool
+        """
+        grid = self.calendar.to_grid(X)
+        seen = ~np.isnan(grid.reshape(-1, *grid.shape[2:])).all(axis=1)
+        so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
+        return so_far[:, self.starts + self.length] > so_far[:, self.starts]
+
     def own_starts(self, timesteps):
         """First cell of the window centred nearest to each timestep, (n,)."""
         wanted = self.calendar.cell[timesteps] - self.length // 2

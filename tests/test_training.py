@@ -19,9 +19,9 @@ from sktasgen import (
     StableSampleRelabeler,
     calibration,
     checkpoints,
+    scoring,
     training,
 )
-from sktasgen import detector as detector_module
 from sktasgen.datasets import make_pixel_series
 from sktasgen.training import RandomBatches, WindowDataset
 from sktasgen.windows import Calendar, Windowing, aligned_windows
@@ -163,7 +163,7 @@ def test_memory_mapped_series_are_neither_copied_nor_treated_otherwise(
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     y, times = np.arange(len(X)) % 2, np.arange(len(X)) % 24
     monkeypatch.setattr(calibration, "_MAX_SAMPLES", 100)
-    monkeypatch.setattr(detector_module, "_CHUNK_SIZE", 2**14)
+    monkeypatch.setattr(scoring, "_CHUNK_SIZE", 2**14)
     settings = dict(max_iter=2, early_stopping=True, validation_fraction=0.01)
     settings |= dict(checkpoint_dir=tmp_path / "checkpoints")
     quick(**settings).fit(X[:1000], y[:1000])  # whatever is loaded once is loaded
@@ -180,7 +180,7 @@ def test_statistics_in_parts_are_those_of_the_whole(series, monkeypatch):
     X = series.X.copy()
     X[:, 1] = 1e6 + 1e-3 * X[:, 1]  # far from 0: sums of squares would cancel
     X[:30, 0] = np.nan
-    monkeypatch.setattr(detector_module, "_CHUNK_SIZE", 7 * X[0].size)
+    monkeypatch.setattr(scoring, "_CHUNK_SIZE", 7 * X[0].size)
     detector = quick(max_iter=1).fit(X)
     np.testing.assert_allclose(detector.center_, np.nanmean(X, axis=(0, 2)))
     np.testing.assert_allclose(detector.scale_, np.nanstd(X, axis=(0, 2)), rtol=1e-5)
