@@ -46,8 +46,9 @@ def hold_out(observed, strata, groups, share, random):
         splitter = GroupShuffleSplit(1, test_size=share, random_state=random)
         _, drawn = next(splitter.split(candidates, groups=groups[candidates]))
         held_out[candidates[drawn]] = True
+        # A group with all that is left of a class goes back to training, whole.
         left = np.isin(strata, strata[candidates[~held_out[candidates]]])
-        return held_out & left
+        return held_out & ~np.isin(groups, groups[held_out & ~left])
     for stratum in np.unique(strata[candidates]):
         members = candidates[strata[candidates] == stratum]
         # Rounded down: a class of a few is needed for training.
@@ -96,6 +97,8 @@ def threshold(scores, rate, method="quantile", weights=None):
     if method == "quantile":
         return quantile
     scores = scores[weights > 0.5]
+    if len(scores) < _MIN_TAIL:
+        return quantile
     tail = min(max(_TAIL_SHARE, 2 * rate), 1.0)
     start = np.quantile(scores, 1 - tail)
     excess = scores[scores > start] - start

@@ -438,7 +438,8 @@ class HTSVAEDetector(
             strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
-        held_out = hold_out(observed, self.calibration_fraction)
+        # What gets no score sets no threshold.
+        held_out = hold_out(self._scored(X), self.calibration_fraction)
         self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None

@@ -78,3 +78,20 @@ def test_few_samples_are_all_needed():
     one_group = np.zeros(20)
     everyone = np.ones(20, dtype=bool)
     assert not hold_out(everyone, strata, one_group, 0.2, np.random).any()
+
+
+def test_group_with_the_last_of_a_class_is_not_split():
+    strata = np.r_[1, 1, np.zeros(38, dtype=int)]
+    groups = np.repeat(np.arange(5), 8)
+    for seed in range(20):
+        random = np.random.RandomState(seed)
+        drawn = hold_out(np.ones(40, bool), strata, groups, 0.4, random)
+        share = drawn.reshape(5, 8).mean(axis=1)
+        assert set(share) <= {0, 1}
+        assert share[0] == 0
+
+
+def test_tail_of_scores_that_are_hardly_normal_is_their_quantile():
+    scores = np.random.default_rng(0).normal(size=500)
+    weights = np.full(500, 0.25)
+    assert threshold(scores, 0.01, "pot", weights) == threshold(scores, 0.01)
