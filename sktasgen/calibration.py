@@ -1,7 +1,9 @@
 """Thresholds that a wanted share of normal scores exceeds, and what to set them on."""
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import genpareto
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 
 # Fewer samples than this are too few to set some aside.
@@ -12,6 +14,10 @@ _MAX_SAMPLES = 10_000
 # rate asked for, and needs some scores to be fitted to.
 _TAIL_SHARE = 0.1
 _MIN_TAIL = 30
+# Nats beyond which a score says no more.
+_MOST_TELLING = 30.0
+# Steps in which the share of changed dates is found.
+_EM_STEPS = 50
 
 
 def hold_out(observed, strata, groups, share, random):
@@ -71,8 +77,7 @@ def threshold(scores, rate, method="quantile", weights=None):
         is more), which reaches rates that the scores are too few for. Less than
         30 scores there are too few for either, and give the quantile.
     weights : ndarray of the shape of `scores`, default=None
-        Probability that each is normal, where that is not known; the tail is
-        fitted to the more probable ones.
+        Probability that each is normal, where that is not known.
 
     Returns
     -------
@@ -84,26 +89,70 @@ def threshold(scores, rate, method="quantile", weights=None):
     A. Siffer, P.-A. Fouque, A. Termier and C. Largouet, "Anomaly detection in
     streams with extreme value theory", KDD 2017.
     """
-    seen = ~np.isnan(scores)
-    weights = np.ones(seen.sum()) if weights is None else weights[seen]
-    scores = scores[seen].astype(np.float64)
-    if not weights.any():
+    scores = scores[~np.isnan(scores)] if weights is None else _drawn(scores, weights)
+    if len(scores) == 0:
         return np.inf
-    order = np.argsort(scores)
-    above = np.cumsum(weights[order][::-1])[::-1] - weights[order]
-    # The lowest score above which there is no more than the rate.
-    first = np.argmax(above <= rate * weights.sum())
-    quantile = float(scores[order][first])
+    scores = scores.astype(np.float64)
+    # The lowest score that no more than the rate exceed.
+    quantile = float(np.quantile(scores, 1 - rate, method="inverted_cdf"))
     if method == "quantile":
         return quantile
-    scores = scores[weights > 0.5]
-    if len(scores) < _MIN_TAIL:
-        return quantile
-    tail = min(max(_TAIL_SHARE, 2 * rate), 1.0)
-    start = np.quantile(scores, 1 - tail)
+    start = np.quantile(scores, 1 - min(max(_TAIL_SHARE, 2 * rate), 1.0))
     excess = scores[scores > start] - start
     if len(excess) < _MIN_TAIL:
         return quantile
     shape, _, scale = genpareto.fit(excess, floc=0)
     exceeding = len(excess) / len(scores)
     return float(start + genpareto.isf(min(rate / exceeding, 1), shape, 0, scale))
+
+
+def _drawn(scores, weights):
+    """As many scores as the weights add up to, evenly spread over what they weigh."""
+    seen = ~np.isnan(scores)
+    order = np.argsort(scores[seen])
+    scores, total = scores[seen][order], np.cumsum(weights[seen][order])
+    n = int(round(total[-1])) if len(total) else 0
+    return scores[np.searchsorted(total, (np.arange(n) + 0.5) / n * total[-1])]
+
+
+def probability_normal(scores, known, changed):
+    """Probability that each score is that of a normal date.
+
+    Parameters
+    ----------
+    scores : ndarray
+        Of dates that may have changed or not; NaN where not observed.
+    known, changed : ndarrays of shape (n,)
+        Scores of dates that are known to be normal, and of dates known not to be.
+
+    Returns
+    -------
+    ndarray of the shape of `scores`
+        From a logistic regression of the known ones on their scores, adjusted to
+        the share of changed dates that makes the probabilities agree with it. 1
+        where not observed.
+
+    References
+    ----------
+    M. Saerens, P. Latinne and C. Decaestecker, "Adjusting the outputs of a
+    classifier to new a priori probabilities", Neural Computation 14 (2002).
+    """
+    known, changed = (part[~np.isnan(part)] for part in (known, changed))
+    normal = np.ones(scores.shape)
+    seen = ~np.isnan(scores)
+    if len(known) == 0 or len(changed) == 0 or not seen.any():
+        return normal
+
+    def features(values):
+        # One far outlier would flatten the curve for all others.
+        return np.clip(values, -_MOST_TELLING, _MOST_TELLING)[:, np.newaxis]
+
+    model = LogisticRegression(class_weight="balanced")
+    truth = np.repeat([0, 1], [len(known), len(changed)])
+    model.fit(features(np.concatenate([known, changed])), truth)
+    log_ratio = model.decision_function(features(scores[seen]))
+    share = 0.5
+    for _ in range(_EM_STEPS):
+        share = np.clip(expit(log_ratio + logit(share)).mean(), 1e-6, 1 - 1e-6)
+    normal[seen] = expit(-log_ratio - logit(share))
+    return normal

@@ -9,7 +9,7 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -737,45 +737,50 @@ class HTSVAEDetector(
         """Thresholds and offset from what training has not seen."""
         scorer = self._scorer(X.shape[2])
         own = scorer.timesteps(X, classes, times)
-        known = self._known_normal(own, classes, times, scorer.windowing.calendar)
-
-        def threshold(values, weights=None):
-            return calibration.threshold(
-                values, self.false_alarm_rate, self.threshold, weights
-            )
-
-        if times is not None and (self.reference_ == "self" or scorer.decodes(classes)):
-            # Which dates changed is not known, but the score is the log-odds of it.
-            odds = own
-            if self.reference_ == "self":
-                changed = scorer.place_model.changed
-                odds = own + np.log(changed / (1 - changed))
-            self.threshold_ = threshold(own, expit(-odds))
-        else:
-            self.threshold_ = threshold(own[known])
         # What `predict` goes by, and `predict_timesteps` without y.
         plain = own
         if self.reference_ != "any":
             plain = scorer.timesteps(X, *self._given(None, None, X))
-        self.mixture_threshold_ = self.threshold_
-        if classes is not None:
-            self.mixture_threshold_ = threshold(plain[known])
-        parts = scorer.parts(X, classes, times)
-        self.part_thresholds_ = np.array([threshold(part[known]) for part in parts])
-        highest = np.where(known, plain, np.nan)
-        self.offset_ = -threshold(scores.sample_maximum(highest))
-
-    def _known_normal(self, score, classes, times, calendar):
-        """Dates of held-out samples known to be normal, (n_samples, n_timesteps)."""
-        known = np.ones_like(score, dtype=bool)
-        cell = calendar.cell
+        held = np.ones(own.shape)
+        calendar = scorer.windowing.calendar
         if self._first_held_cell < calendar.n_cells:
-            known &= cell >= self._first_held_cell
-        elif times is not None and classes is not None:
-            # The label holds around its date; elsewhere the sample may change.
-            distance = np.abs(cell - cell[times][:, np.newaxis])
-            known = distance <= self.window_length_ // 4
-        return ~np.isnan(score) if np.isnan(score[known]).all() else known
+            held[:, calendar.cell < self._first_held_cell] = 0
+            if np.isnan(own[held > 0]).all():
+                held[:] = 1
+
+        def threshold(values, weights):
+            return calibration.threshold(
+                values, self.false_alarm_rate, self.threshold, weights
+            )
+
+        normal = held * self._probability_normal(own, X, classes, times, scorer)
+        self.threshold_ = self.mixture_threshold_ = threshold(own, normal)
+        if classes is not None:
+            self.mixture_threshold_ = threshold(plain, held)
+        parts = scorer.parts(X, classes, times)
+        self.part_thresholds_ = np.array([threshold(part, normal) for part in parts])
+        highest = scores.sample_maximum(np.where(held > 0, plain, np.nan))
+        self.offset_ = -threshold(highest, None)
+
+    def _probability_normal(self, score, X, classes, times, scorer):
+        """Probability that each date of held-out samples is normal.
+
+        Where normality holds at `times` alone, the samples may change at others.
+        """
+        if times is not None and self.reference_ == "self":
+            changed = scorer.place_model.changed
+            return np.nan_to_num(expit(logit(1 - changed) - score), nan=1.0)
+        if times is None or classes is None or len(self.classes_) == 1:
+            return 1.0
+        # At its labelled date a sample is normal, and changed had it another label.
+        # Nothing is held, or the score would repeat the label.
+        every = np.arange(len(X))
+        others = len(self.classes_) - 1
+        wrong = (classes + 1 + every % others) % (others + 1)
+        known, changed = (
+            scorer.timesteps(X, given, None)[every, times] for given in (classes, wrong)
+        )
+        return calibration.probability_normal(score, known, changed)
 
     # Scores
 

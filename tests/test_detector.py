@@ -77,27 +77,43 @@ def unchanging():
     return make_pixel_series(1800, random_state=1, **make)
 
 
-@pytest.mark.parametrize("reference", ["class", "self", "any"])
+@pytest.mark.parametrize(
+    "reference, dated",
+    [("class", False), ("class", True), ("self", True), ("any", False)],
+)
 @pytest.mark.parametrize("smoothing", ["auto", 1])
 @pytest.mark.parametrize("rate", [0.05, 0.01])
 def test_new_stable_series_are_flagged_at_the_rate_asked_for(
-    unchanging, reference, smoothing, rate
+    unchanging, reference, dated, smoothing, rate
 ):
     data, old, new = unchanging, slice(0, 1200), slice(1200, None)
     detector = quick(reference=reference, smoothing=smoothing, max_iter=80)
     detector.set_params(false_alarm_rate=rate, batch_size=128)
-    times = data.label_time if reference == "self" else None
-    detector.fit(
-        data.X[old], data.y[old], label_time=None if times is None else times[old]
-    )
-    flags = detector.predict_timesteps(
-        data.X[new], data.y[new], label_time=None if times is None else times[new]
-    )
+    times = [data.label_time[rows] if dated else None for rows in (old, new)]
+    detector.fit(data.X[old], data.y[old], label_time=times[0])
+    flags = detector.predict_timesteps(data.X[new], data.y[new], label_time=times[1])
     share = flags[~np.isnan(data.X[new]).all(axis=1)].mean()
     # A factor of 1.5 and the binomial interval. Dates of a sample go together, so
     # samples count: the 240 that the threshold was set on, and the new ones.
     deviation = np.sqrt(rate * (1 - rate) * (1 / 240 + 1 / 600))
     assert rate / 1.5 - 2 * deviation < share < 1.5 * rate + 2 * deviation
+
+
+@pytest.mark.parametrize("reference", ["class", "self"])
+def test_changes_in_training_neither_raise_nor_hide_the_flags(reference):
+    make = dict(n_bands=3, n_years=3, period=12, cloud_fraction=0.1, random_state=1)
+    data = make_pixel_series(1200, change_fraction=0.5, **make)
+    old, new = slice(0, 800), slice(800, None)
+    detector = quick(reference=reference, max_iter=300)
+    detector.fit(data.X[old], data.y[old], label_time=data.label_time[old])
+    flags = detector.predict_timesteps(
+        data.X[new], data.y[new], label_time=data.label_time[new]
+    )
+    seen = ~np.isnan(data.X[new]).all(axis=1)
+    changed = data.Y[new] != data.y[new][:, None]
+    assert flags[seen & changed].mean() > 0.8
+    stable = seen & (data.break_at[new] < 0)[:, None]
+    assert flags[stable].mean() < 1.5 * 0.05 + 2 * np.sqrt(0.05 * 0.95 / 80)
 
 
 def test_pareto_tail_flags_at_the_rate_too(unchanging):
