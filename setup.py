@@ -83,6 +83,7 @@ setup(
             {
                 "pytest>=8",
                 "hypothesis>=6.100",
+                "rich>=13",
                 "setuptools>=77",
                 "skops>=0.11",
                 *IO,

@@ -3,7 +3,6 @@
 import json
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 from .persistence import digest, encode, read, write
@@ -34,18 +33,22 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._next = 0.0
 
-    def load(self):
-        """The state that was saved last, or None; warns of a damaged file."""
+    def restore(self, take):
+        """Have the state that was saved last taken over; says whether it was.
+
+        Parameters
+        ----------
+        take : callable
+            ``take(state)``; whatever it or reading raises is warned of.
+        """
         try:
-            return read(self.path, kind=_KIND)
+            take(read(self.path, kind=_KIND))
         except FileNotFoundError:
-            return None
-        except ValueError as error:
-            warnings.warn(
-                f"Training starts afresh, as its checkpoint cannot be read: {error}",
-                stacklevel=2,
-            )
-            return None
+            return False
+        except Exception as error:  # what was lost can be trained again
+            _warn("starts afresh, as its checkpoint cannot be read", error)
+            return False
+        return True
 
     def save(self, make_state):
         """Save a state, unless the last one was saved a moment ago.
@@ -62,14 +65,19 @@ class Checkpoint:
             write(self.path, make_state(), kind=_KIND)
         except OSError as error:
             # A full disk is no reason to lose what was trained so far.
-            warnings.warn(
-                f"Training goes on without a checkpoint: {error}", stacklevel=2
-            )
+            _warn("goes on without a checkpoint", error)
         end = time.monotonic()
         self._next = end + (end - start) / _SHARE_OF_TIME
 
     def remove(self):
         """Remove the file, and what a kill while writing left of it."""
         for path in self.folder.glob(f"{self.name}.safetensors*"):
-            with suppress(FileNotFoundError):
-                path.unlink()
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _warn("is over, but its checkpoint cannot be removed", error)
+
+
+def _warn(what, error):
+    found = f"{type(error).__name__}: {error}"
+    warnings.warn(f"Training {what}: {found}", stacklevel=3)

@@ -120,11 +120,12 @@ class Runner:
         return np.concatenate(mean), np.concatenate(log_var)
 
     def embed(self, grid):
-        """Latents of each series: averages over windows and observed dates.
+        """Latents of each series: averages over windows and dates that are observed.
 
         Returns
         -------
         ndarray of shape (n, n_temporal_latents + n_spectral_latents)
+            NaN for a series without any observation.
         """
         parts = []
         with _inference():
@@ -133,11 +134,16 @@ class Runner:
                 terms = self.network(x, mask, mask, self._classes(len(x)))
                 weight = self._class_weights(terms)
                 z_s = (terms.z_spectral * weight[:, :, None, None]).sum(dim=1)
-                z_t = self._by_series(terms.z_temporal.flatten(1)).mean(axis=1)
                 seen = terms.seen.unsqueeze(1)
-                total = self._by_series((z_s * seen).sum(dim=2)).sum(axis=1)
-                count = self._by_series(seen.sum(dim=2)).sum(axis=1)
-                parts.append(np.hstack([z_t, total / np.maximum(count, 1)]))
+                z_t, any_seen = terms.z_temporal.flatten(1), seen.amax(dim=2)
+                parts.append(
+                    np.hstack(
+                        [
+                            self._mean(z_t * any_seen, any_seen),
+                            self._mean((z_s * seen).sum(dim=2), seen.sum(dim=2)),
+                        ]
+                    )
+                )
         return np.concatenate(parts)
 
     def decode(self, grid, classes=None, *, course=None):
@@ -241,16 +247,21 @@ class Runner:
         if classes is None:
             every = torch.arange(len(self.log_prior), device=self.device)
             return every.unsqueeze(0)
-        repeated = np.tile(classes, len(self.cells))
-        return torch.as_tensor(repeated, device=self.device).unsqueeze(1)
+        repeated = torch.from_numpy(np.tile(classes, len(self.cells)))
+        return repeated.to(self.device).unsqueeze(1)
 
     def _tensor(self, array):
-        return torch.as_tensor(array).to(self.device, self.dtype)
+        return torch.from_numpy(array).to(self.device, self.dtype)
 
     def _by_series(self, tensor):
         """(n_windows * n, ...) tensor to (n, n_windows, ...) array."""
         array = tensor.unflatten(0, (len(self.cells), -1)).cpu().numpy()
         return np.moveaxis(array, 0, 1)
+
+    def _mean(self, totals, counts):
+        """Mean of each series, from its windows' totals; NaN where all count none."""
+        totals, counts = (self._by_series(t).sum(axis=1) for t in (totals, counts))
+        return totals / np.where(counts > 0, counts, np.nan)
 
     def _average(self, tensor):
         """Overlap average of a tensor (N, ..., period): an array (n, ..., n_cells)."""
@@ -260,6 +271,6 @@ class Runner:
 
 @contextmanager
 def _inference():
-    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)  # freed untouched
+    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8, device="cpu")  # freed untouched
     with torch.inference_mode(), one_thread():
         yield

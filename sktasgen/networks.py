@@ -105,17 +105,39 @@ class HTSVAE(nn.Module):
             nn.LeakyReLU(inplace=True),
             _Conv(hidden, 2 * temporal_latent_size, 1),
         )
-        prior = torch.zeros(n_classes, 2, *self.temporal_shape)
-        self.temporal_prior = nn.Parameter(prior + 0.1 * torch.randn_like(prior))
+        prior = torch.empty(n_classes, 2, *self.temporal_shape)
+        self.temporal_prior = nn.Parameter(prior)
         self.upsample = _Conv(temporal_latent_size, hidden, 3, padding=1)
-        self.slot = nn.Parameter(0.1 * torch.randn(hidden, period))
-        self.class_slot = nn.Parameter(0.1 * torch.randn(n_classes, hidden, period))
+        self.slot = nn.Parameter(torch.empty(hidden, period))
+        self.class_slot = nn.Parameter(torch.empty(n_classes, hidden, period))
         self.spread = _Conv(hidden, hidden, 3, padding=1)
         self.spectral_posterior = _mlp(
             hidden + 2 * n_bands, hidden, 2 * spectral_latent_size
         )
         self.spectral_prior = _mlp(hidden, hidden, 2 * spectral_latent_size)
         self.decoder = _mlp(hidden + spectral_latent_size, hidden, 2 * n_bands)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator=None):
+        """Draw all weights at random, from torch's own generator or another one."""
+        for part in (
+            self.encoder,
+            self.temporal_prior,
+            self.upsample,
+            self.slot,
+            self.class_slot,
+            self.spread,
+            self.spectral_posterior,
+            self.spectral_prior,
+            self.decoder,
+        ):
+            if isinstance(part, nn.Parameter):
+                part.normal_(generator=generator).mul_(0.1)
+                continue
+            for layer in part.modules():
+                if isinstance(layer, _Conv):
+                    layer.reset_parameters(generator)
 
     def encode(self, x, mask):
         """Posterior of the temporal latent: mean and log-variance, (N, C, L)."""
@@ -175,6 +197,8 @@ class HTSVAE(nn.Module):
         first, leaky, last = self.decoder
         of_h, of_z = first.weight[..., 0].tensor_split([h.shape[1]], dim=1)
         hidden = torch.addmm(first.bias.unsqueeze(1), of_h, _rows(h))
+        # In place, which autocast knows nothing of: a copy would take a tenth longer.
+        of_z, z_s = of_z.to(hidden.dtype), z_s.to(hidden.dtype)
         hidden = leaky(hidden.addmm_(of_z, _rows(_last(z_s))))
         mean, log_std = last(hidden.view_as(h)).chunk(2, dim=1)
         return _first(mean), _first(log_std.clamp(*LOG_STD_BOUNDS))
@@ -198,14 +222,12 @@ class HTSVAE(nn.Module):
             the window's own, as `encode` gives them for another window.
         noise : callable, default=None
             ``noise(tensor) -> standard normal tensor like it``, for a draw of
-            the latents; None decodes their means, but for training.
+            the latents; None decodes their means.
 
         Returns
         -------
         Terms
         """
-        if self.training:
-            noise = torch.randn_like
         mean, log_var = self.encode(x, kept)
         prior_mean, prior_log_var = self.prior(classes)
         kl_temporal = gaussian_kl(
@@ -251,6 +273,13 @@ def draw(mean, log_var, numbers=None):
 
 class _Conv(nn.Conv1d):
     """A convolution over the slots of an image."""
+
+    @torch.no_grad()
+    def reset_parameters(self, generator=None):
+        """Draw the weights as torch does."""
+        bound = self.weight[0].numel() ** -0.5
+        for part in (self.weight, self.bias):
+            part.uniform_(-bound, bound, generator=generator)
 
     def forward(self, image):
         return _convolve(image, self.weight, self.bias, self.stride[0], self.padding[0])

@@ -53,8 +53,8 @@ def read(path, *, kind):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or it cannot be opened.
     ValueError
         If it is of another kind, damaged, or of a newer format.
     """
@@ -68,20 +68,29 @@ def read(path, *, kind):
                     f"{path!r} holds {header.get('kind', 'something else')!r}, "
                     f"expected {kind!r}."
                 )
-            if int(header["version"]) > FORMAT_VERSION:
+            if header.get("version") not in map(str, range(1, FORMAT_VERSION + 1)):
                 raise ValueError(
-                    f"{path!r} is of format {header['version']}, and this version of "
-                    f"sktasgen reads formats up to {FORMAT_VERSION}: upgrade it."
+                    f"{path!r} is of format {header.get('version')}, and this version "
+                    f"of sktasgen reads formats up to {FORMAT_VERSION}: upgrade it."
                 )
-            # Copies, which outlive the file and may be written to.
-            arrays = {name: file.get_tensor(name).copy() for name in file.keys()}
+            try:
+                return _content(header, file)
+            except Exception as error:  # a file may be wrong in any way
+                raise ValueError(
+                    f"{path!r} is damaged, not what was once written: {error!r}."
+                ) from error
     except SafetensorError as error:
         raise ValueError(
             f"{path!r} is no safetensors file, or a truncated one: {error}"
         ) from error
-    content = header.get("content", "")
-    if digest(content, arrays) != header.get("digest"):
-        raise ValueError(f"{path!r} is damaged: it is not what was once written.")
+
+
+def _content(header, file):
+    # Copies, which outlive the file and may be written to.
+    arrays = {name: file.get_tensor(name).copy() for name in file.keys()}
+    content = header["content"]
+    if digest(content, arrays) != header["digest"]:
+        raise ValueError("it has another digest")
     return decode(json.loads(content), arrays)
 
 
@@ -158,6 +167,8 @@ def decode(node, arrays):
 def _encode_array(array, arrays, name):
     native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
     array = np.array(array, dtype=native, order="C")
+    while name in arrays:  # keys may read alike, as 1 and "1" do
+        name = f"{name}#{len(arrays)}"
     if array.dtype.str[1:] in _NUMERIC:
         arrays[name] = array
         return {"tensor": name}

@@ -45,22 +45,22 @@ class Monitor:
             self.step = self.context.subcontext(task_name="step")
             self.step.call_on_fit_task_begin(**self.data)
 
-    def end(self, losses, curve, result):
+    def end(self, n_steps, loss, curve, result):
         """A step has ended; returns whether training shall end with it."""
         if self.estimator.verbose:
-            self._print(losses, curve)
+            self._print(n_steps, loss, curve)
         if not has_callbacks(self.estimator):
             return False
         return self.step.call_on_fit_task_end(
             **self.data, reconstruction_attributes=lambda: self.finish(result())
         )
 
-    def _print(self, losses, curve):
-        n, n_steps = len(losses), self.estimator.max_iter
-        if n % max(1, n_steps // _N_LINES) and n != n_steps:
+    def _print(self, n_steps, loss, curve):
+        n_all = self.estimator.max_iter
+        if n_steps % max(1, n_all // _N_LINES) and n_steps != n_all:
             return
         validated = f", validation {curve[-1]:.4f}" if curve else ""
         print(
-            f"[{type(self.estimator).__name__}] step {n} of {n_steps}, loss "
-            f"{losses[-1]:.4f}{validated}, {time.monotonic() - self.start:.0f} s"
+            f"[{type(self.estimator).__name__}] step {n_steps} of {n_all}, loss "
+            f"{loss:.4f}{validated}, {time.monotonic() - self.start:.0f} s"
         )

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
-from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
 from .losses import training_loss
@@ -26,8 +25,11 @@ _N_VALIDATIONS = 50
 # would not fit in memory; a training sees few of them twice either way.
 _MAX_ORDER = 10_000_000
 
-# Seeds and thread limits belong to the process: whoever sets them must be alone.
-_ALONE = threading.RLock()
+# Gradients longer than this are cut to it.
+_LONGEST_GRADIENT = 5.0
+
+# Held while torch's number of threads is set.
+_SETTING_THREADS = threading.Lock()
 
 
 class WindowDataset(Dataset):
@@ -121,20 +123,23 @@ class RandomBatches(Dataset):
     batch_size, n_batches : int
     device : torch.device
         Where the batches are wanted.
+    generator : torch.Generator
+        Of all random numbers, on the host.
     """
 
-    def __init__(self, dataset, batch_size, n_batches, device):
+    def __init__(self, dataset, batch_size, n_batches, device, generator):
         self.dataset = dataset
         self.batch_size = min(batch_size, len(dataset))
         self.n_batches = n_batches
         self.device = device
+        self.generator = generator
         self.n_drawn = 0
         self.stopped = False
         # Random orders of all windows, end to end: the present one, how much of it
         # is used up, and what it was made of.
         self.order = self.rest = torch.empty(0, dtype=torch.int64)
         self.n_used = 0
-        self.rng = torch.get_rng_state()
+        self.rng = generator.get_state()
 
     def __len__(self):
         return self.n_batches
@@ -142,17 +147,18 @@ class RandomBatches(Dataset):
     def __iter__(self):
         while self.n_drawn < self.n_batches and not self.stopped:
             self.n_drawn += 1
-            inputs = hidden_windows(self.dataset, self._rows())
+            inputs = hidden_windows(self.dataset, self._rows(), self.generator)
             inputs = to_device(inputs, self.device)
             yield inputs, inputs["classes"]
 
     def _rows(self):
         """Numbers of the next windows."""
         if len(self.dataset) > _MAX_ORDER:
-            return torch.randint(len(self.dataset), (self.batch_size,))
+            size = (self.batch_size,)
+            return torch.randint(len(self.dataset), size, generator=self.generator)
         if len(self.order) < self.n_used + self.batch_size:
             self.rest = self.order[self.n_used :].clone()
-            self.rng = torch.get_rng_state()
+            self.rng = self.generator.get_state()
             self._shuffle()
             self.n_used = 0
         rows = self.order[self.n_used : self.n_used + self.batch_size]
@@ -160,66 +166,88 @@ class RandomBatches(Dataset):
         return rows
 
     def _shuffle(self):
-        self.order = torch.cat([self.rest, torch.randperm(len(self.dataset))])
+        order = torch.randperm(len(self.dataset), generator=self.generator)
+        self.order = torch.cat([self.rest, order])
 
     def state(self):
-        """Where the drawing stands, but for torch's present random state."""
+        """Where the drawing stands, but for the generator's present state."""
         state = {name: getattr(self, name) for name in ("n_drawn", "rest", "n_used")}
         return state | {"rng": self.rng}
 
     def restore(self, state):
-        """Stand where `state` was taken; changes torch's random state."""
+        """Stand where `state` was taken, but for the generator's state."""
         vars(self).update(state)
         if self.n_used:
-            torch.set_rng_state(self.rng)
+            self.generator.set_state(self.rng)
             self._shuffle()
 
 
-def hidden_windows(dataset, rows):
+def hidden_windows(dataset, rows, generator=None):
     """What the network takes of some windows: parts of them hidden at random.
 
     Beside its own class, first, each window has another one to be told from it.
     """
     x, mask, classes = dataset.batch(rows)
-    kept = mask * random_keep(mask.shape)
+    kept = mask * random_keep(mask.shape, generator)
     classes = classes.unsqueeze(1)
     if dataset.n_classes > 1:
-        other = torch.randint(1, dataset.n_classes, classes.shape)
+        other = torch.randint(1, dataset.n_classes, classes.shape, generator=generator)
         classes = torch.cat([classes, (classes + other) % dataset.n_classes], dim=1)
     return dict(x=x, mask=mask, kept=kept, classes=classes)
 
 
-def random_keep(shape):
+def random_keep(shape, generator=None):
     """What the encoders may look at: cells, dates and a block hidden at random.
 
     Half of the windows stay whole. The others teach the network to fill gaps,
     which scoring cloudy series and explaining changes both rest on.
     """
     n, n_bands, period = shape
-    share = torch.rand(n, 1, 1) * 0.5
-    cells = torch.rand(n, n_bands, period) >= share * torch.rand(n, 1, 1)
-    dates = torch.rand(n, 1, period) >= share
-    start = torch.randint(period, (n, 1, 1))
-    length = torch.randint(period // 2 + 1, (n, 1, 1))
+
+    def uniform(*shape):
+        return torch.rand(shape, generator=generator, dtype=torch.float32)
+
+    share = uniform(n, 1, 1) * 0.5
+    cells = uniform(n, n_bands, period) >= share * uniform(n, 1, 1)
+    dates = uniform(n, 1, period) >= share
+    start = torch.randint(period, (n, 1, 1), generator=generator)
+    length = torch.randint(period // 2 + 1, (n, 1, 1), generator=generator)
     block = (torch.arange(period) - start) % period >= length
-    whole = torch.rand(n, 1, 1) < 0.5
+    whole = uniform(n, 1, 1) < 0.5
     return (cells & dates & block | whole).to(torch.float32)
 
 
 class VAENet(NeuralNet):
-    """The skorch net around `networks.HTSVAE`, with the ELBO as its loss."""
+    """The skorch net around `networks.HTSVAE`, with the ELBO as its loss.
 
-    def __init__(self, *args, free_nats, n_steps, **kwargs):
+    Nothing in it waits for a GPU: while one computes, the next batch is made.
+    """
+
+    def __init__(self, *args, free_nats, n_steps, generator, **kwargs):
         self.free_nats = free_nats
         self.n_steps = n_steps
-        self.losses_ = []  # of the steps taken
+        self.generator = generator  # of noise, on the device
+        self.n_steps_taken_ = 0
         super().__init__(*args, **kwargs)
+        self.losses_ = torch.zeros(n_steps, dtype=torch.float32, device=self.device)
 
     def get_iterator(self, dataset, training=False):
         return dataset  # which comes in batches
 
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        for batch in iterator or ():
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+
+    def infer(self, x, **fit_params):
+        return self.module_(**x, noise=self._noise)
+
+    def _noise(self, like):
+        return torch.empty_like(like).normal_(generator=self.generator)
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        step = len(self.losses_) + 1  # the one being taken
+        step = self.n_steps_taken_ + 1  # the one being taken
         beta = min(1.0, (step + 1) / (_WARM_UP * self.n_steps))
         return training_loss(
             y_pred,
@@ -243,16 +271,19 @@ class Validation:
         n = min(len(dataset), _MAX_VALIDATION_WINDOWS)
         rows = np.linspace(0, len(dataset) - 1, n).astype(np.int64)
         self.seed = seed
-        with seeded(seed, device):
-            inputs = hidden_windows(dataset, torch.from_numpy(rows))
+        inputs = hidden_windows(dataset, torch.from_numpy(rows), self._generator())
         self.inputs = to_device(inputs, device)
+
+    def _generator(self):
+        return torch.Generator().manual_seed(self.seed)
 
     def loss(self, module):
         """Negative bound per observed cell."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = self._generator()
 
         def noise(like):
-            return torch.randn(like.shape, generator=generator).to(like.device)
+            numbers = torch.randn(like.shape, generator=generator, dtype=like.dtype)
+            return numbers.to(like.device)
 
         module.eval()
         with torch.no_grad():
@@ -295,74 +326,87 @@ class AfterStep(Callback):
 
     def on_batch_begin(self, net, **kwargs):
         if self.monitor is not None:
-            with own_random_state(net.device):
-                self.monitor.begin()
+            self.monitor.begin()
 
     def on_batch_end(self, net, loss, **kwargs):
-        net.losses_.append(loss.item())
-        self._validate(net)
+        net.losses_[net.n_steps_taken_] = loss.detach()
+        net.n_steps_taken_ += 1
+        if net.n_steps_taken_ % self.interval == 0 or self._is_last(net):
+            self._losses(net)
+            self._validate(net)
         if self.checkpoint is not None:
             self.checkpoint.save(partial(self.state, net))
         if self.monitor is not None:
-            with own_random_state(net.device):
-                result = partial(self.result, net)
-                if self.monitor.end(net.losses_, self.curve, result):
-                    self.batches.stopped = True
+            result = partial(self.result, net)
+            if self.monitor.end(net.n_steps_taken_, loss, self.curve, result):
+                self.batches.stopped = True
+
+    def _is_last(self, net):
+        return net.n_steps_taken_ == self.batches.n_batches
+
+    def _losses(self, net):
+        """Loss of every step taken; waits for the device, and sees to divergence."""
+        losses = net.losses_[: net.n_steps_taken_].double().cpu().numpy()
+        finite = np.isfinite(losses)
+        if not finite.all():
+            step = np.argmin(finite)
+            raise ValueError(
+                f"Training diverged: the loss of step {step + 1} is {losses[step]}. "
+                f"Lower learning_rate={net.lr}, or see to extreme values in X."
+            )
+        return losses
 
     def _validate(self, net):
         if self.validation is None:
             return
-        step = len(net.losses_)
-        if step % self.interval and step != self.batches.n_batches:
-            return
         self.curve.append(self.validation.loss(net.module_))
-        if self.curve[-1] == min(self.curve):
+        if self._n_since_best() == 0:
             self.best = weights_of(net.module_)
         self._stop_if_over()
 
+    def _n_since_best(self):
+        """Validations since the best one; NaN is worse than any other."""
+        return len(self.curve) - 1 - np.argmin(np.nan_to_num(self.curve, nan=np.inf))
+
     def _stop_if_over(self):
         """Stop after `patience` validations without an improvement."""
-        if self.curve and len(self.curve) - 1 - np.argmin(self.curve) >= self.patience:
+        if self.curve and self._n_since_best() >= self.patience:
             self.batches.stopped = True
 
     def result(self, net):
         """What the training comes to if it ends here."""
         return Trained(
             weights_of(net.module_) if self.best is None else self.best,
-            np.array(net.losses_),
+            self._losses(net),
             None if self.validation is None else np.array(self.curve),
         )
 
     def state(self, net):
         """All that the rest of the training depends on, as NumPy arrays."""
-        cuda = torch.device(net.device).type == "cuda"
-        return _as_arrays(
-            {
-                "weights": net.module_.state_dict(),
-                "optimizer": net.optimizer_.state_dict(),
-                "schedule": _schedule(net).state_dict(),
-                "batches": self.batches.state(),
-                "rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state(net.device) if cuda else None,
-                "losses": net.losses_,
-                "curve": self.curve,
-                "best": self.best,
-            }
-        )
+        return {
+            "losses": self._losses(net),
+            "weights": weights_of(net.module_),
+            "optimizer": _as_arrays(net.optimizer_.state_dict()),
+            "schedule": _schedule(net).state_dict(),
+            "batches": _as_arrays(self.batches.state()),
+            "batches_rng": _as_arrays(self.batches.generator.get_state()),
+            "noise_rng": _as_arrays(net.generator.get_state()),
+            "curve": self.curve,
+            "best": self.best,
+        }
 
     def restore(self, net, state):
         """Go on from where `state` was taken."""
         self.best = state["best"]
         self.curve = state["curve"]
-        net.losses_ = state["losses"]
-        state = _as_tensors(state)
-        net.module_.load_state_dict(state["weights"])
-        net.optimizer_.load_state_dict(state["optimizer"])
+        net.n_steps_taken_ = len(state["losses"])
+        net.losses_[: net.n_steps_taken_] = torch.from_numpy(state["losses"])
+        net.module_.load_state_dict(_as_tensors(state["weights"]))
+        net.optimizer_.load_state_dict(_as_tensors(state["optimizer"]))
         _schedule(net).load_state_dict(state["schedule"])
-        self.batches.restore(state["batches"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], net.device)
+        self.batches.restore(_as_tensors(state["batches"]))
+        self.batches.generator.set_state(_as_tensors(state["batches_rng"]))
+        net.generator.set_state(_as_tensors(state["noise_rng"]))
         if self.validation is not None:
             self._stop_if_over()
 
@@ -407,7 +451,8 @@ def train(
         Where the state is kept, and taken from if there is one.
     monitor : object, default=None
         ``monitor.begin()`` is called before each step, and after it
-        ``monitor.end(losses, curve, result)`` with what was measured so far;
+        ``monitor.end(n_steps, loss, curve, result)`` with the number of steps taken,
+        the last one's loss, still a tensor, and all that was validated so far;
         `result()` is what the training comes to if it ends there, as it does when
         `end` returns a true value.
 
@@ -415,50 +460,58 @@ def train(
     -------
     Trained
     """
-    with one_thread(), defaults(), seeded(seed, device):
-        batches = RandomBatches(dataset, batch_size, n_steps, device)
+    with one_thread(), on_host():
         if validation is not None:
             validation = Validation(validation, seed, device)
-        after = AfterStep(batches, validation, patience, checkpoint, monitor)
-        net = VAENet(
-            HTSVAE,
-            criterion=torch.nn.Module,  # the loss is the module's own bound
-            optimizer=torch.optim.AdamW,
-            lr=learning_rate,
-            max_epochs=1,
-            train_split=None,
-            callbacks=[
-                ("clip", GradientNormClipping(5.0)),
-                (
-                    "schedule",
-                    LRScheduler(
-                        torch.optim.lr_scheduler.OneCycleLR,
-                        max_lr=learning_rate,
-                        total_steps=n_steps,
-                        step_every="batch",
+
+        def start():
+            generator = torch.Generator().manual_seed(seed)
+            batches = RandomBatches(dataset, batch_size, n_steps, device, generator)
+            network = _new_network(module, generator)
+            if weights is not None:
+                network.load_state_dict(_as_tensors(weights))
+            after = AfterStep(batches, validation, patience, checkpoint, monitor)
+            if device.type != "cpu":
+                generator = torch.Generator(device).manual_seed(seed)
+            net = VAENet(
+                network,
+                criterion=torch.nn.Module,  # the loss is the module's own bound
+                optimizer=torch.optim.AdamW,
+                lr=learning_rate,
+                max_epochs=1,
+                train_split=None,
+                callbacks=[
+                    ("clip", GradientNormClipping(_LONGEST_GRADIENT)),
+                    (
+                        "schedule",
+                        LRScheduler(
+                            torch.optim.lr_scheduler.OneCycleLR,
+                            max_lr=learning_rate,
+                            total_steps=n_steps,
+                            step_every="batch",
+                        ),
                     ),
-                ),
-                ("after", after),  # the schedule's step included
-            ],
-            callbacks__epoch_timer=None,
-            callbacks__train_loss=None,
-            callbacks__valid_loss=None,
-            callbacks__print_log=None,
-            device=device,
-            verbose=0,
-            free_nats=free_nats,
-            n_steps=n_steps,
-            **{f"module__{name}": value for name, value in module.items()},
-        )
-        net.initialize()
-        if weights is not None:
-            net.module_.load_state_dict(_as_tensors(weights))
-        # Not `fit`, which takes an interruption for the end of training.
-        net.notify("on_train_begin", X=batches, y=None)
-        state = None if checkpoint is None else checkpoint.load()
-        if state is not None:
-            after.restore(net, state)
-        net.fit_loop(batches)
+                    ("after", after),  # the schedule's step included
+                ],
+                callbacks__epoch_timer=None,
+                callbacks__train_loss=None,
+                callbacks__valid_loss=None,
+                callbacks__print_log=None,
+                device=device,
+                verbose=0,
+                free_nats=free_nats,
+                n_steps=n_steps,
+                generator=generator,
+            )
+            net.initialize()
+            # Not `fit`, which takes an interruption for the end of training.
+            net.notify("on_train_begin", X=batches, y=None)
+            return net, after
+
+        net, after = start()
+        if checkpoint and not checkpoint.restore(partial(after.restore, net)):
+            net, after = start()  # a part may have been restored
+        net.fit_loop(after.batches)
         return after.result(net)
 
 
@@ -480,8 +533,8 @@ def _as_arrays(value):
 
 
 def _as_tensors(value):
-    """Nested values with tensors for NumPy arrays."""
-    return _mapped(value, np.ndarray, torch.from_numpy)
+    """Nested values with tensors for NumPy arrays, copies as these may be read-only."""
+    return _mapped(value, np.ndarray, lambda array: torch.from_numpy(array.copy()))
 
 
 def _mapped(value, leaf, function):
@@ -507,67 +560,72 @@ def to_device(tensors, device):
 
 @contextmanager
 def one_thread():
-    """Compute on one thread inside, one caller at a time."""
-    with _ALONE, threadpool_limits(1):
-        yield
+    """Compute on one thread inside: with more of them, sums come to other bits.
 
-
-@contextmanager
-def seeded(seed, device):
-    """Seed torch inside, and leave its global state as it was."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def own_random_state(device):
-    """Leave torch's random state to others inside, and have it back after."""
-    devices = [device] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
-
-
-@contextmanager
-def defaults():
-    """Inside, undo what the user may have set for tensors of their own."""
-    dtype = torch.get_default_dtype()
-    # A device context slows every call down: enter it only where one was set.
-    moved = torch.get_default_device().type != "cpu"
-    torch.set_default_dtype(torch.float32)
+    Only what the calling thread computes: others need not wait.
+    """
+    with _SETTING_THREADS:
+        n_threads = torch.get_num_threads()
+        # Even where that is 1 already: the libraries below torch count their own.
+        torch.set_num_threads(1)
+        if n_threads > 1:
+            # Other threads start at the number set last, in whichever of them.
+            other = threading.Thread(target=torch.set_num_threads, args=(n_threads,))
+            other.start()
+            other.join()
     try:
-        with torch.device("cpu") if moved else nullcontext():
-            yield
+        yield
     finally:
-        torch.set_default_dtype(dtype)
+        torch.set_num_threads(n_threads)
+
+
+def on_host():
+    """A context in which tensors are made on the host, whatever the user has set."""
+    # It slows every call down: enter it only where there is something to undo.
+    moved = torch.get_default_device().type != "cpu"
+    return torch.device("cpu") if moved else nullcontext()
 
 
 def resolve_device(device):
     """The torch device of a name; ``"auto"`` is a GPU where there is one."""
-    has_gpu = torch.cuda.is_available()
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        device = "cuda" if has_gpu else "cpu"
+        device = "cuda" if n_gpus else "cpu"
     try:
         found = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device={device!r} is none that torch knows.") from error
-    if found.type == "cuda" and not has_gpu:
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"device={device!r} is not supported: set it to 'auto', 'cpu', 'cuda' or "
+            "'cuda:N'."
+        )
+    if found.type == "cuda" and (found.index or 0) >= n_gpus:
         raise ValueError(
             f"device={device!r}, but torch finds no such GPU here: set it to 'auto' "
-            "or 'cpu'."
+            f"or 'cpu', or to one of the {n_gpus} GPUs that it finds."
         )
     return found
 
 
 def build_network(module, weights, *, dtype, device):
     """A network with given weights, in a NumPy dtype, ready to score."""
-    # Without storage there is nothing to initialise: no random number is drawn.
-    with torch.device("meta"):
-        network = HTSVAE(**module)
-    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
-    network.load_state_dict(tensors, assign=True)
+    network = _empty_network(module)
+    network.load_state_dict(_as_tensors(weights), assign=True)
     return network.to(device, _TORCH_DTYPE[np.dtype(dtype)]).eval()
+
+
+def _new_network(module, generator):
+    """A network with weights drawn at random, on the host."""
+    network = _empty_network(module).float().to_empty(device="cpu")
+    network.reset_parameters(generator)
+    return network
+
+
+def _empty_network(module):
+    """A network without storage: there is nothing to draw random numbers for."""
+    with torch.device("meta"):
+        return HTSVAE(**module)
 
 
 _TORCH_DTYPE = {

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.stats import norm
 
 # metrics ----------------------------------------------------------------------
 
@@ -137,3 +138,125 @@ def all_label_sequences(log_evidence, switch_cost):
     score = log_evidence[np.arange(n_timesteps), sequences].sum(axis=1)
     switches = (np.diff(sequences, axis=1) != 0).sum(axis=1)
     return sequences, score - switch_cost * switches
+
+
+# the network --------------------------------------------------------------------
+
+
+def convolve(x, weight, bias, stride=1, padding=0):
+    """Cross-correlation of (n_in, length) with (n_out, n_in, width), cell by cell."""
+    x = np.pad(x, ((0, 0), (padding, padding)))
+    width = weight.shape[2]
+    starts = range(0, x.shape[1] - width + 1, stride)
+    return np.array(
+        [
+            [b + (w * x[:, start : start + width]).sum() for start in starts]
+            for w, b in zip(weight, bias, strict=True)
+        ]
+    )
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.01 * x)
+
+
+def stretch(x, length):
+    """Linear interpolation of (n, short) to (n, length) between centres of cells."""
+    stretched = np.empty((len(x), length))
+    for j in range(length):
+        at = max(0.0, (j + 0.5) * x.shape[1] / length - 0.5)
+        left = int(at)
+        right = min(left + 1, x.shape[1] - 1)
+        stretched[:, j] = x[:, left] + (at - left) * (x[:, right] - x[:, left])
+    return stretched
+
+
+def normal_kl(mean, log_var, prior_mean, prior_log_var):
+    variance, prior = np.exp(log_var), np.exp(prior_log_var)
+    shift = (mean - prior_mean) ** 2
+    return np.log(np.sqrt(prior / variance)) + (variance + shift) / (2 * prior) - 0.5
+
+
+def network_terms(weights, x, mask, kept, classes, course=None, noise=(0, 0)):
+    """`networks.Terms` of one window as a dict, class by class.
+
+    `course` is the temporal latent's mean and log-variance, `noise` the numbers of a
+    draw of the temporal and of the spectral latent.
+    """
+
+    def layer(name, x, **kwargs):
+        return convolve(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **kwargs)
+
+    def perceptron(name, *x):
+        hidden = leaky(layer(f"{name}.0", np.concatenate(x)))
+        return np.split(layer(f"{name}.2", hidden), 2)
+
+    def normal(mean, log_var):
+        return mean, np.clip(log_var, -8, 4)
+
+    looked_at = np.concatenate([x * kept, kept])
+    hidden = leaky(layer("encoder.0", looked_at, padding=2))
+    hidden = leaky(layer("encoder.2", hidden, stride=2, padding=1))
+    hidden = leaky(layer("encoder.4", hidden, stride=2, padding=1))
+    encoded = normal(*np.split(layer("encoder.6", hidden), 2))
+    mean, log_var = encoded if course is None else course
+    z_t = mean + np.exp(log_var / 2) * noise[0]
+    season = layer("upsample", stretch(z_t, x.shape[1]), padding=1) + weights["slot"]
+    found = []
+    for k in classes:
+        prior = normal(*weights["temporal_prior"][k])
+        h = leaky(season) + weights["class_slot"][k]
+        h = leaky(layer("spread", h, padding=1))
+        s_mean, s_log_var = normal(*perceptron("spectral_posterior", h, looked_at))
+        s_prior = normal(*perceptron("spectral_prior", h))
+        z_s = s_mean + np.exp(s_log_var / 2) * noise[1]
+        mean, log_std = perceptron("decoder", h, z_s)
+        log_std = np.clip(log_std, -4, 1)
+        density = norm.logpdf(x, mean, np.exp(log_std))
+        found.append(
+            dict(
+                log_likelihood=np.where(mask == 1, density, 0),
+                kl_spectral=normal_kl(s_mean, s_log_var, *s_prior).sum(axis=0),
+                kl_temporal=normal_kl(*encoded, *prior).sum(),
+                z_spectral=z_s,
+                mean=mean,
+                log_std=log_std,
+            )
+        )
+    terms = {name: np.array([terms[name] for terms in found]) for name in found[0]}
+    seen = mask.max(axis=0)
+    return terms | dict(seen=seen, n_observed=mask.sum(), z_temporal=z_t)
+
+
+def date_bounds(terms):
+    """Evidence lower bound of each date of one window under each class."""
+    bounds = np.zeros_like(terms["kl_spectral"])
+    dates = np.flatnonzero(terms["seen"])
+    for k in range(len(bounds)):
+        for t in dates:
+            bounds[k, t] = terms["log_likelihood"][k, :, t].sum()
+            bounds[k, t] -= terms["kl_spectral"][k, t]
+            bounds[k, t] -= terms["kl_temporal"][k] / len(dates)
+    return bounds
+
+
+def class_probabilities(terms, log_prior):
+    """Of the classes that one window was decoded under."""
+    if len(terms["kl_temporal"]) == 1:
+        return np.ones(1)
+    joint = np.exp(log_prior + date_bounds(terms).sum(axis=1))
+    return joint / joint.sum()
+
+
+def windows_terms(weights, series, cells, classes, course=None):
+    """`network_terms` of each window of one gridded series."""
+    found = []
+    for row in cells:
+        x = np.full((len(series), len(row)), np.nan)
+        for slot, cell in enumerate(row):
+            if cell < series.shape[1]:
+                x[:, slot] = series[:, cell]
+        mask = 1.0 - np.isnan(x)
+        x = np.nan_to_num(x)
+        found.append(network_terms(weights, x, mask, mask, classes, course))
+    return found

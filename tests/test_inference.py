@@ -11,6 +11,7 @@ from sktasgen.windows import Calendar, aligned_windows, window_cells, window_sta
 from tests import reference
 
 N_BANDS, PERIOD, N_CLASSES, N_CELLS = 2, 7, 3, 19
+LOG_PRIOR = np.log([0.5, 0.3, 0.2])
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def network():
 def runner(network):
     calendar = Calendar.regular(N_CELLS, PERIOD)
     cells = window_cells(window_starts(N_CELLS, 5, stride=2), 5, calendar)
-    return Runner(network, np.log([0.5, 0.3, 0.2]), cells, N_CELLS)
+    return Runner(network, LOG_PRIOR, cells, N_CELLS)
 
 
 @pytest.fixture
@@ -68,6 +69,102 @@ def test_posteriors_are_those_of_every_window_run_alone(network, runner, grid):
             expected = [part.flatten(1).numpy() for part in network.encode(x, mask)]
         np.testing.assert_allclose(mean[i], expected[0], atol=1e-12)
         np.testing.assert_allclose(log_var[i], expected[1], atol=1e-12)
+
+
+@pytest.fixture
+def oracle(network, runner, grid):
+    """Function of classes and course: each series' windows' terms and weights."""
+    weights = {name: part.numpy() for name, part in network.state_dict().items()}
+
+    def found(classes=None, course=None):
+        for i, series in enumerate(grid):
+            own = range(N_CLASSES) if classes is None else classes[i : i + 1]
+            z_t = None
+            if course is not None:
+                z_t = [part[i].reshape(network.temporal_shape) for part in course]
+            windows = reference.windows_terms(weights, series, runner.cells, own, z_t)
+            for terms in windows:
+                terms["weight"] = reference.class_probabilities(terms, LOG_PRIOR)
+            yield windows
+
+    return found
+
+
+def averaged(windows, value, runner):
+    """Mean over a series' windows of (..., period) that `value` finds in each."""
+    values = np.moveaxis(np.array([value(terms) for terms in windows]), 0, -2)
+    *shape, n_windows, period = values.shape
+    values = values.reshape(-1, n_windows, period)
+    mean = reference.overlap_average(values, runner.cells, N_CELLS)
+    return mean.reshape(*shape, N_CELLS)
+
+
+def mixed(terms, values):
+    """Mean over classes."""
+    return np.tensordot(terms["weight"], values, axes=1)
+
+
+def mixed_std(terms):
+    """Standard deviation of a draw of the class, and then of the value."""
+    within = mixed(terms, np.exp(terms["log_std"]) ** 2)
+    between = mixed(terms, (terms["mean"] - mixed(terms, terms["mean"])) ** 2)
+    return np.sqrt(within + between)
+
+
+GIVEN = pytest.mark.parametrize("given", ["nothing", "classes", "courses", "both"])
+
+
+def of_series(given, runner, grid):
+    classes = np.arange(len(grid)) % N_CLASSES
+    course = [part[:, 1] for part in runner.temporal_posterior(grid)]
+    return (
+        classes if given in ("classes", "both") else None,
+        course if given in ("courses", "both") else None,
+    )
+
+
+@GIVEN
+def test_decoded_are_the_moments_of_the_mixture(runner, grid, oracle, given):
+    classes, course = of_series(given, runner, grid)
+    mean, std = runner.decode(grid, classes, course=course)
+    for i, windows in enumerate(oracle(classes, course)):
+        expected = averaged(windows, lambda t: mixed(t, t["mean"]), runner)
+        np.testing.assert_allclose(mean[i], expected, rtol=1e-9, atol=1e-12)
+        expected = averaged(windows, mixed_std, runner)
+        np.testing.assert_allclose(std[i], expected, rtol=1e-9)
+
+
+@GIVEN
+def test_parts_are_divergences_and_the_likelihood(runner, grid, oracle, given):
+    classes, course = of_series(given, runner, grid)
+    parts = runner.parts(grid, classes, course=course)
+    values = [
+        lambda t: np.full(PERIOD, mixed(t, t["kl_temporal"])),
+        lambda t: mixed(t, t["kl_spectral"]),
+        lambda t: -mixed(t, t["log_likelihood"]).sum(axis=0),
+    ]
+    for i, windows in enumerate(oracle(classes, course)):
+        for part, value in zip(parts, values, strict=True):
+            expected = averaged(windows, value, runner)
+            np.testing.assert_allclose(part[i], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_latents_are_averaged_over_what_is_observed(runner, grid, oracle):
+    grid[3, :, :8] = np.nan  # windows without any observation, and others
+    found = runner.embed(grid)
+    for i, windows in enumerate(oracle()):
+        z_t = [t["z_temporal"].ravel() for t in windows if t["seen"].any()]
+        z_s = [
+            mixed(t, t["z_spectral"])[:, date]
+            for t in windows
+            for date in np.flatnonzero(t["seen"])
+        ]
+        if np.isnan(grid[i]).all():
+            assert np.isnan(found[i]).all()
+            continue
+        assert len(z_t) == len(windows) - 2 * (i == 3)
+        expected = np.concatenate([np.mean(z_t, axis=0), np.mean(z_s, axis=0)])
+        np.testing.assert_allclose(found[i], expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 1200, 10**9])
@@ -131,7 +228,7 @@ class Repeating:
 def test_precision_of_the_grid_is_kept(runner, grid, dtype):
     runner = Runner(
         runner.network.to(torch.from_numpy(np.empty(0, dtype)).dtype),
-        np.log([0.5, 0.3, 0.2]),
+        LOG_PRIOR,
         runner.cells,
         N_CELLS,
     )
@@ -150,7 +247,7 @@ def test_bits_do_not_depend_on_where_weights_and_series_lie(network, runner, gri
         }
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
         single.load_state_dict(tensors, assign=True)
-        own = Runner(single, np.log([0.5, 0.3, 0.2]), runner.cells, N_CELLS)
+        own = Runner(single, LOG_PRIOR, runner.cells, N_CELLS)
         found.append(own.elbo(moved(series, offset)))
     for date, window in found[1:]:
         np.testing.assert_array_equal(date, found[0][0])

@@ -6,7 +6,8 @@ import torch
 from scipy import integrate, stats
 
 from sktasgen import losses
-from sktasgen.networks import HTSVAE, Terms
+from sktasgen.networks import HTSVAE, Terms, draw
+from tests import reference
 
 
 def test_gaussian_log_likelihood_is_the_normal_density():
@@ -61,6 +62,18 @@ def test_date_bounds_add_up_to_the_window_bound():
     assert (dates.masked_select(seen.expand_as(dates) == 0) == 0).all()
 
 
+def test_date_bounds_are_those_of_the_formula():
+    terms = _terms(n=40, n_bands=1)
+    assert set(terms.seen.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
+    for i, found in enumerate(losses.date_elbo(terms)):
+        one = {name: part[i].numpy() for name, part in _given(terms).items()}
+        np.testing.assert_allclose(found, reference.date_bounds(one))
+
+
+def _given(terms):
+    return {name: part for name, part in terms._asdict().items() if part is not None}
+
+
 def test_training_loss_is_the_bound_per_cell_without_free_nats():
     terms = _terms(k=1)
     bound = losses.date_elbo(terms).sum(dim=(1, 2))
@@ -111,6 +124,84 @@ def test_contrast_is_the_improbability_of_the_own_of_two_classes():
 def network():
     torch.manual_seed(0)
     return HTSVAE(2, 6, 3, 2, 1, 4).double().eval()
+
+
+@pytest.mark.parametrize("period", [6, 9, 1])
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("own_course", [True, False])
+def test_terms_are_those_of_the_plain_formulas(period, drawn, own_course):
+    torch.manual_seed(0)
+    network = HTSVAE(2, period, 3, 2, 2, 4).double()
+    with torch.no_grad():
+        for part in network.parameters():
+            part *= 3  # so that some variances reach their bounds
+    weights = {name: part.numpy() for name, part in network.state_dict().items()}
+    rng = np.random.default_rng(0)
+    n = 5
+    x = rng.normal(size=(n, 2, period))
+    mask = (rng.random(x.shape) < 0.8).astype(float)
+    kept = mask * (rng.random(x.shape) < 0.8)
+    x *= mask
+    classes = np.array([[2, 0]] * n)
+    temporal = (n, *network.temporal_shape)
+    course = None if own_course else rng.normal(size=(2, *temporal))
+    numbers = rng.normal(size=temporal), rng.normal(size=(n, 1, 2, period))
+
+    def noise(like):
+        return torch.from_numpy(numbers[like.ndim - 3])
+
+    with torch.no_grad():
+        found = network(
+            *map(torch.from_numpy, (x, mask, kept, classes)),
+            course=None if own_course else torch.from_numpy(course),
+            noise=noise if drawn else None,
+        )
+    for i in range(n):
+        expected = reference.network_terms(
+            weights,
+            *(part[i] for part in (x, mask, kept, classes)),
+            course=None if own_course else course[:, i],
+            noise=(numbers[0][i], numbers[1][i, 0]) if drawn else (0, 0),
+        )
+        assert expected.keys() == set(Terms._fields)
+        for name, part in found._asdict().items():
+            np.testing.assert_allclose(
+                part[i], expected[name], rtol=1e-9, atol=1e-12, err_msg=name
+            )
+
+
+def test_draws_have_the_mean_and_the_variance_asked_for():
+    mean, log_var = torch.tensor([-1.0, 2.0]), torch.tensor([-2.0, 1.5])
+    numbers = torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0))
+    drawn = draw(mean, log_var, numbers)
+    np.testing.assert_allclose(drawn.mean(dim=0), mean, atol=0.02)
+    np.testing.assert_allclose(drawn.var(dim=0), log_var.exp(), rtol=0.02)
+    assert draw(mean, log_var) is mean
+
+
+def test_half_precision_may_be_asked_for():
+    torch.manual_seed(0)
+    network = HTSVAE(2, 6, 3, 2, 1, 4)
+    x, mask = torch.randn(5, 2, 6), torch.ones(5, 2, 6)
+
+    def loss():
+        terms = network(x, mask, mask, torch.tensor([[0, 1]]), noise=torch.ones_like)
+        return losses.training_loss(terms, beta=1.0, free_nats=0.0, contrast_weight=0.5)
+
+    def gradient():
+        network.zero_grad()
+        found = loss()
+        found.backward()
+        gradients = [part.grad.ravel() for part in network.parameters()]
+        return found.item(), torch.cat(gradients)
+
+    expected, slope = gradient()
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            assert loss().item() == pytest.approx(expected, rel=0.02)
+        found, half_slope = gradient()
+    assert found == pytest.approx(expected, rel=0.02)
+    assert (half_slope - slope).norm() < 0.05 * slope.norm()
 
 
 def test_bound_lies_below_the_marginal_likelihood(network):

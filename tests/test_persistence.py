@@ -1,5 +1,6 @@
 """Without these: models that cannot be kept, or that run code when they are loaded."""
 
+import copy
 import datetime
 import json
 import os
@@ -238,6 +239,38 @@ def test_files_that_cannot_be_loaded_are_named(fitted, tmp_path, damage, message
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "changed", "message"),
+    [
+        ("{}", {}, "is damaged"),
+        ("nonsense", {}, "is damaged"),
+        ("[" * 100_000, {}, "is damaged"),
+        ('{"list": [' * 100_000, {}, "is damaged"),
+        ('{"list": 1}', {}, "is damaged"),
+        ('{"no such": 1}', {}, "is damaged"),
+        ('{"tensor": "none"}', {}, "is damaged"),
+        ('{"tensor": "one", "dtype": "O"}', {}, "is damaged"),
+        ('{"items": [1], "dtype": "<i8", "shape": [2]}', {}, "is damaged"),
+        ('{"random_state": {"dict": []}}', {}, "is damaged"),
+        ("1", dict(content=None), "is damaged"),
+        ("1", dict(digest=None), "is damaged"),
+        ("1", dict(version=None), "of format None"),
+        ("1", dict(version="x"), "of format x"),
+        ("1", dict(kind=None), "holds 'something else'"),
+    ],
+)
+def test_files_that_make_no_sense_are_named(tmp_path, content, changed, message):
+    path, arrays = tmp_path / "file", {"one": np.ones(3)}
+    # The digest is right: somebody wrote the file so.
+    header = dict(kind="test", version="1", content=content)
+    header |= dict(digest=persistence.digest(content, arrays)) | changed
+    header = {name: value for name, value in header.items() if value is not None}
+    save_file(arrays, path, header)
+    with pytest.raises(ValueError, match=message) as error:
+        persistence.read(path, kind="test")
+    assert str(path) in str(error.value)
+
+
 def test_somebody_elses_tensors_are_named(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file({"weight": np.ones(3)}, path)
@@ -288,3 +321,39 @@ def test_values_come_back_as_they_were(tmp_path):
         found[name][...] = value[name]  # writeable
     assert [type(v) for v in found["scalars"]] == [type(v) for v in value["scalars"]]
     assert type(found[1][4]) is tuple
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a.b": np.zeros(2), "a": {"b": np.ones(2)}},
+        {1: np.zeros(2), "1": np.ones(2), 2: np.full(2, 2.0)},
+        {np.int64(1): "one", np.int64(2): "two"},
+        {"a": np.zeros(2), "a#1": np.ones(2), "b": [{"c": np.ones(3)}]},
+        {"x.y": np.ones(1), "x": {"y": np.zeros(1)}, "x.y#1": np.full(1, 7)},
+    ],
+    ids=str,
+)
+def test_no_array_takes_the_place_of_another(tmp_path, value):
+    persistence.write(tmp_path / "file", value, kind="test")
+    found = persistence.read(tmp_path / "file", kind="test")
+    np.testing.assert_equal(found, value)
+    assert list(found) == list(value)
+
+
+def test_digests_are_the_same_for_the_same_value_and_no_other():
+    def digest(value):
+        arrays = {}
+        content = json.dumps(persistence.encode(value, arrays, "value"))
+        return persistence.digest(content, arrays)
+
+    values = [
+        {"a.b": np.zeros(2), "a": {"b": np.ones(2)}},
+        {"a.b": np.ones(2), "a": {"b": np.zeros(2)}},
+        {"a.b": np.ones(2), "a": {"b": np.ones(2)}},
+        {"a.b": np.ones((1, 2)), "a": {"b": np.ones(2)}},
+        {"a.b": np.ones(2, dtype=np.float32), "a": {"b": np.ones(2)}},
+    ]
+    digests = [digest(value) for value in values]
+    assert len(set(digests)) == len(values)
+    assert digests == [digest(copy.deepcopy(value)) for value in values]

@@ -4,10 +4,13 @@ import io
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 import warnings
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -19,10 +22,13 @@ from sktasgen import (
     StableSampleRelabeler,
     calibration,
     checkpoints,
+    persistence,
     scoring,
     training,
 )
 from sktasgen.datasets import make_pixel_series
+from sktasgen.losses import contrast_loss
+from sktasgen.networks import HTSVAE
 from sktasgen.training import RandomBatches, WindowDataset
 from sktasgen.windows import Calendar, Windowing, aligned_windows
 
@@ -135,9 +141,10 @@ class Numbers:
 
 
 def drawn(n, n_batches):
-    batches = RandomBatches(Numbers(n), 10, n_batches, torch.device("cpu"))
-    with training.seeded(0, torch.device("cpu")):
-        return torch.cat([classes for _, classes in batches]).ravel().numpy()
+    generator = torch.Generator().manual_seed(0)
+    device = torch.device("cpu")
+    batches = RandomBatches(Numbers(n), 10, n_batches, device, generator)
+    return torch.cat([classes for _, classes in batches]).ravel().numpy()
 
 
 def test_every_window_is_seen_once_before_any_is_seen_again():
@@ -186,6 +193,86 @@ def test_statistics_in_parts_are_those_of_the_whole(series, monkeypatch):
     np.testing.assert_allclose(detector.scale_, np.nanstd(X, axis=(0, 2)), rtol=1e-5)
 
 
+# Steps
+
+
+@pytest.mark.parametrize("scale", [1, 30])  # of gradients, which are cut at 5
+def test_training_is_what_a_plain_loop_does(scale):
+    rng = np.random.default_rng(0)
+    X = (scale * rng.normal(size=(20, 2, 12))).astype(np.float32)
+    windowing = Windowing(Calendar.regular(12, 12), 12, 1)
+    used, classes = np.ones((20, 1), dtype=bool), np.arange(20) % 3
+    dataset = WindowDataset(X, np.arange(20), classes, np.copy, windowing, used, 3)
+    sizes = dict(
+        n_bands=2,
+        period=12,
+        n_classes=3,
+        temporal_latent_size=2,
+        spectral_latent_size=1,
+        hidden_size=4,
+    )
+    found = training.train(
+        dataset,
+        module=sizes,
+        batch_size=8,
+        n_steps=12,
+        learning_rate=0.01,
+        free_nats=2.0,
+        device=torch.device("cpu"),
+        seed=7,
+    )
+
+    torch.manual_seed(7)
+    network = HTSVAE(**sizes)
+    generator = torch.Generator().manual_seed(7)
+    network.reset_parameters(generator)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=12)
+    batches = RandomBatches(dataset, 8, 12, torch.device("cpu"), generator)
+    expected, cut = [], []
+    for step, (inputs, _) in enumerate(batches, start=1):
+        terms = network(
+            **inputs,
+            noise=lambda like: torch.empty_like(like).normal_(generator=generator),
+        )
+        beta = min(1, (step + 1) / 3)  # full after a quarter of the steps
+        loss = 0
+        for i in range(8):
+            kl = terms.kl_temporal[i, 0].clamp(min=2)
+            kl = kl + (terms.kl_spectral[i, 0] * terms.seen[i]).sum().clamp(min=2)
+            bound = terms.log_likelihood[i, 0].sum() - beta * kl
+            loss = loss - bound / terms.n_observed[i] / 8
+        loss = loss + beta * 0.5 * contrast_loss(terms).mean()
+        expected.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        gradients = [part.grad for part in network.parameters()]
+        length = torch.cat([part.ravel() for part in gradients]).norm()
+        cut.append(length > 5)
+        if cut[-1]:
+            for part in gradients:
+                part *= 5 / length
+        optimizer.step()
+        schedule.step()
+    assert any(cut) == (scale > 1)
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-4)
+    for name, part in network.state_dict().items():
+        np.testing.assert_allclose(found.weights[name], part, atol=1e-4, err_msg=name)
+
+
+def test_divergence_is_named_and_the_detector_stays_as_it_was(series):
+    detector = quick(max_iter=100).fit(series.X, series.y)
+    before = dict(vars(detector))
+    for early_stopping in (False, True):
+        detector.set_params(learning_rate=1e30, early_stopping=early_stopping)
+        with pytest.raises(
+            ValueError, match=r"diverged.*step \d+.*learning_rate=1e\+30"
+        ):
+            detector.fit(series.X, series.y)
+        detector.set_params(learning_rate=2e-3, early_stopping=False)
+        np.testing.assert_equal(vars(detector), before)
+
+
 # Early stopping
 
 
@@ -201,6 +288,18 @@ def test_early_stopping_keeps_the_best_weights(callbacks):
     stopped = quick(early_stopping=True, **settings)
     stopped.set_callbacks(Recorder(stop_at=8 * (best + 1))).fit(X)
     np.testing.assert_equal(stopped.weights_, detector.weights_)
+
+
+@pytest.mark.parametrize("unknown", [slice(0, 1), slice(1, 3), slice(None)])
+def test_validation_without_a_result_is_the_worst(series, monkeypatch, unknown):
+    curve = np.arange(30.0)
+    curve[unknown] = np.nan
+    losses = iter(curve)
+    monkeypatch.setattr(training.Validation, "loss", lambda *_: next(losses))
+    detector = quick(early_stopping=True, n_iter_no_change=4).fit(series.X)
+    n = 6 if np.isnan(curve[0]) and curve[1] == 1 else 5
+    np.testing.assert_array_equal(detector.validation_curve_, curve[:n])
+    assert np.isfinite(detector.score_samples(series.X)).all()
 
 
 def test_without_early_stopping_there_is_no_validation(series):
@@ -349,6 +448,51 @@ def test_killed_process_is_gone_on_from_to_the_same_bits(series, tmp_path, callb
     assert list(folder.iterdir()) == []
 
 
+def start_afresh(series, folder, damage):
+    """Fit with a checkpoint that something was done to, and so from the start."""
+    detector = quick(checkpoint_dir=folder)
+    interrupt(detector, series.X, series.y, 5)
+    (path,) = folder.iterdir()
+    damage(path)
+    with pytest.warns(UserWarning, match="starts afresh"):
+        detector.fit(series.X, series.y)
+    same(detector, quick().fit(series.X, series.y))
+
+
+@pytest.mark.parametrize("lost", [None, "weights", "optimizer", "noise_rng"])
+def test_what_is_no_state_starts_afresh(series, tmp_path, every_step, callbacks, lost):
+    def damage(path):
+        state = persistence.read(path, kind=checkpoints._KIND)
+        state = [] if lost is None else state | {lost: {}}
+        persistence.write(path, state, kind=checkpoints._KIND)
+
+    start_afresh(series, tmp_path, damage)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Training goes on without|Training is over")
+def test_a_folder_in_the_place_of_a_checkpoint_starts_afresh(
+    series, tmp_path, every_step, callbacks
+):
+    def damage(path):
+        path.unlink()
+        path.mkdir()
+
+    start_afresh(series, tmp_path, damage)
+
+
+def test_a_checkpoint_that_stays_costs_no_training(
+    series, tmp_path, every_step, monkeypatch
+):
+    def denied(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.warns(UserWarning, match="is over, but.*Permission denied"):
+        detector = quick(checkpoint_dir=tmp_path).fit(series.X)
+    same(detector, quick().fit(series.X))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "overwritten"])
 def test_damaged_checkpoint_is_named_and_training_starts_afresh(
     series, tmp_path, every_step, callbacks, damage
@@ -454,7 +598,6 @@ def test_scoring_monitor_logs_every_step(series, callbacks):
 
 
 def test_progress_bar_runs(series, callbacks):
-    pytest.importorskip("rich")
     with redirect_stdout(io.StringIO()):
         quick().set_callbacks(callbacks.ProgressBar()).fit(series.X)
 
@@ -512,17 +655,163 @@ def test_torch_may_compute_in_float64_by_default(series):
     np.testing.assert_array_equal(again, scores)
 
 
-def test_training_draws_on_the_host_wherever_tensors_are_made_by_default():
+def test_tensors_may_be_made_anywhere_by_default(series):
+    expected = quick().fit(series.X, series.y)
+    scores = expected.score_timesteps(series.X, series.y)
     torch.set_default_device("meta")
     try:
-        with training.defaults():
-            assert torch.empty(1).device.type == "cpu"
+        found = quick().fit(series.X, series.y)
+        again = found.score_timesteps(series.X, series.y)
+        reconstructed = found.reconstruct(series.X, series.y)
+        latents = found.transform(series.X)
         assert torch.empty(1).device.type == "meta"
     finally:
         torch.set_default_device(None)
+    same(found, expected)
+    np.testing.assert_array_equal(again, scores)
+    np.testing.assert_array_equal(
+        reconstructed, expected.reconstruct(series.X, series.y)
+    )
+    np.testing.assert_array_equal(latents, expected.transform(series.X))
 
 
 def test_training_warns_of_nothing(series):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quick(max_iter=2, warm_start=True).fit(series.X).fit(series.X)
+
+
+def test_fit_and_scores_are_the_same_under_any_number_of_threads(torch_threads):
+    series = make_pixel_series(200, n_bands=6, n_years=2, random_state=0)
+    found = []
+    for n in (1, 2):
+        with torch_threads(n):
+            detector = quick(period=23, hidden_size=32, batch_size=256, max_iter=5)
+            detector.fit(series.X, series.y)
+            found.append((detector, detector.score_timesteps(series.X, series.y)))
+            assert torch.get_num_threads() == n
+    same(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.fixture
+def torch_threads():
+    """Context in which torch uses so many threads."""
+
+    @contextmanager
+    def context(n):
+        before = torch.get_num_threads()
+        torch.set_num_threads(n)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    return context
+
+
+class Aside(Recorder):
+    """A callback that calls a function in another thread, and waits for it."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.found = []
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "step" and context.task_id == 0:
+            thread = threading.Thread(
+                target=lambda: self.found.append(self.function()), daemon=True
+            )
+            thread.start()
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_others_neither_wait_for_a_training_nor_notice_it(
+    series, callbacks, torch_threads
+):
+    other = quick(random_state=1).fit(series.X, series.y)
+
+    def score():
+        return other.score_timesteps(series.X, series.y)
+
+    def fit():
+        return quick(random_state=1).fit(series.X, series.y)
+
+    def settings():
+        return torch.get_num_threads(), torch.get_rng_state()
+
+    expected = score()
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    with torch_threads(3):
+        aside = [Aside(function) for function in (score, fit, settings)]
+        detector = quick().set_callbacks(*aside).fit(series.X, series.y)
+        assert torch.get_num_threads() == 3
+    ((scores,), (fitted,), ((n_threads, seen),)) = (call.found for call in aside)
+    np.testing.assert_array_equal(scores, expected)
+    same(fitted, other)
+    same(detector, quick().fit(series.X, series.y))
+    assert n_threads == 3
+    assert torch.equal(seen, state) and torch.equal(torch.get_rng_state(), state)
+
+
+def test_threads_that_score_at_once_do_not_disturb_each_other(series, torch_threads):
+    detector = quick().fit(series.X, series.y)
+    expected = detector.score_timesteps(series.X, series.y)
+    with torch_threads(2):
+        together = joblib.Parallel(4, backend="threading")(
+            joblib.delayed(detector.score_timesteps)(series.X, series.y)
+            for _ in range(12)
+        )
+        assert (
+            joblib.Parallel(4, backend="threading")(
+                joblib.delayed(torch.get_num_threads)() for _ in range(4)
+            )
+            == [2] * 4
+        )
+    for found in together:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_may_be_read_only(series, tmp_path):
+    detector = quick(warm_start=True).fit(series.X, series.y)
+    joblib.dump(detector, tmp_path / "detector")
+    mapped = joblib.load(tmp_path / "detector", mmap_mode="r")
+    assert not mapped.weights_["slot"].flags.writeable
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = mapped.score_timesteps(series.X, series.y)
+        mapped.fit(series.X, series.y)
+    np.testing.assert_array_equal(scores, detector.score_timesteps(series.X, series.y))
+    same(mapped, detector.fit(series.X, series.y))
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "message"),
+    [
+        ("abacus", 0, "device='abacus' is none that torch knows"),
+        ("meta", 0, "device='meta' is not supported: set it to 'auto', 'cpu'"),
+        ("mps", 0, "device='mps' is not supported"),
+        ("xpu", 1, "device='xpu' is not supported"),
+        ("cuda", 0, "device='cuda', but torch finds no such GPU here"),
+        ("cuda:0", 0, "device='cuda:0', but torch finds no such GPU here"),
+        ("cuda:2", 2, "device='cuda:2', but.*no such GPU.*one of the 2 GPUs"),
+    ],
+)
+def test_devices_that_cannot_be_used_are_named(monkeypatch, device, n_gpus, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n_gpus)
+    with pytest.raises(ValueError, match=message):
+        training.resolve_device(device)
+
+
+def test_devices_that_can_be_used_are_taken(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert training.resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert training.resolve_device("auto") == torch.device("cuda")
+    for device in ("cpu", "cuda", "cuda:0", "cuda:1"):
+        assert training.resolve_device(device) == torch.device(device)
