@@ -40,8 +40,10 @@ from ._validation import (
 from .progress import Monitor
 from .scoring import Scorer, chunks, has_enough, standardise
 
-# More series would not sharpen the place model.
+# More series would not sharpen the place model, nor teach a class better.
 _MAX_DESCRIBED = 10_000
+# A date shows a class that is more probable than this.
+_PLAIN = 0.95
 # What files of `save` say that they are.
 _KIND = "HTSVAEDetector"
 
@@ -113,8 +115,14 @@ class HTSVAEDetector(
         Whether thresholds are quantiles of the held-out scores, or those of a
         generalised Pareto distribution fitted to the highest tenth (peaks over
         a threshold), for rates that the held-out dates are too few for.
-    max_iter : int, default=600
+    max_iter : int, default=1200
         Gradient steps.
+    self_training : bool, default=True
+        Whether a network of the class reference that knows each label at one date
+        only is trained twice: with a quarter of the steps on the windows around
+        those dates; and anew, with all of them, also on windows whose every date
+        then shows one class with a probability above 0.95. It finds changes
+        better, and their dates.
     batch_size : int, default=256
         Windows per step.
     learning_rate : float, default=2e-3
@@ -242,7 +250,10 @@ class HTSVAEDetector(
     uncertainty of the latents stands for it.
 
     In training, windows are to be likely under their class, and their dates less
-    likely under another.
+    likely under another. The windows around `label_time` alone have a known class,
+    one season of many. `self_training` takes the class of others from a first
+    network, its chain held to the labels (pseudo-labels): in series that stay the
+    same, and before and after the changes of others, it adds the other years.
 
     A sample without any observation scores NaN and is predicted -1.
 
@@ -259,6 +270,9 @@ class HTSVAEDetector(
 
     Z. Li et al., "Multivariate time series anomaly detection and interpretation
     using hierarchical inter-metric and temporal embedding", KDD 2021.
+
+    D.-H. Lee, "Pseudo-label: the simple and efficient semi-supervised learning
+    method for deep neural networks", ICML 2013 workshop.
 
     S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
 
@@ -302,6 +316,7 @@ class HTSVAEDetector(
         "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
         "threshold": [StrOptions({"quantile", "pot"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "self_training": ["boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "free_nats": [Interval(Real, 0, None, closed="left")],
@@ -333,7 +348,8 @@ class HTSVAEDetector(
         false_alarm_rate=0.05,
         calibration_fraction=0.2,
         threshold="quantile",
-        max_iter=600,
+        max_iter=1200,
+        self_training=True,
         batch_size=256,
         learning_rate=2e-3,
         free_nats=2.0,
@@ -362,6 +378,7 @@ class HTSVAEDetector(
         self.calibration_fraction = calibration_fraction
         self.threshold = threshold
         self.max_iter = max_iter
+        self.self_training = self_training
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.free_nats = free_nats
@@ -407,7 +424,8 @@ class HTSVAEDetector(
         TypeError
             If `label_time` or `dates` is of a wrong type.
         """
-        context = self._init_callback_context(max_subtasks=self.max_iter)
+        most_steps = sum(self._n_steps(twice=True))
+        context = self._init_callback_context(max_subtasks=most_steps)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with self._unchanged_on_failure() as before:
             self._fit(X, y, label_time, groups, before, context)
@@ -449,27 +467,29 @@ class HTSVAEDetector(
             self._check_validation(validation, candidates)
             training &= ~validation
 
-        def finish(detector, trained):
-            detector._finish(trained, X, classes, times, training, held_out)
+        def finish(trained):
+            detector = copy(self)
+            detector._take(trained)
+            detector._finish(X, classes, times, training, held_out)
             return vars(detector)
 
-        monitor = Monitor.wanted(
-            self, context, *given, lambda trained: finish(copy(self), trained)
-        )
-        data = X, classes, times
-        checkpoint = self._checkpoint(*data, training, validation, seed, weights)
-        trained = self._train(
-            *data,
+        checkpoints = self._train(
+            X,
+            classes,
+            times,
             training,
             validation,
-            seed=seed,
-            weights=weights,
-            checkpoint=checkpoint,
-            monitor=monitor,
+            seed,
+            weights,
+            partial(Monitor.wanted, self, context, *given, finish),
         )
-        finish(self, trained)
-        if checkpoint is not None:
+        self._finish(X, classes, times, training, held_out)
+        for checkpoint in checkpoints:
             checkpoint.remove()
+
+    def _n_steps(self, twice):
+        """Gradient steps of each training."""
+        return [max(1, self.max_iter // 4), self.max_iter] if twice else [self.max_iter]
 
     def fit_predict(self, X, y=None, *, label_time=None, groups=None):
         """Fit, y included, and say which samples are outliers.
@@ -621,8 +641,8 @@ class HTSVAEDetector(
                 "down, is none: raise it, or give more samples."
             )
 
-    def _checkpoint(self, X, classes, times, training, validation, seed, weights):
-        """Where the training's state is kept: named by all it depends on, or None."""
+    def _identity(self, X, seed, weights):
+        """What all trainings of a fit depend on, or None where no state is kept."""
         if self.checkpoint_dir is None:
             return None
         if not is_integer(self.random_state):
@@ -632,91 +652,160 @@ class HTSVAEDetector(
             )
         import torch
 
-        from .checkpoints import Checkpoint
         from .training import resolve_device
 
         passing = ("checkpoint_dir", "dates", "device", "random_state", "verbose")
         params = self.get_params(deep=False)
+        return {
+            "versions": [__version__, str(torch.__version__), np.__version__],
+            "device": resolve_device(self.device).type,
+            "params": {k: v for k, v in params.items() if k not in passing},
+            "network": self._network_arguments,
+            "dates": self.dates_,
+            "seed": seed,
+            "X": _digest(X),
+            "scale": [self.center_, self.scale_],
+            "weights": weights,
+        }
+
+    def _checkpoint(self, identity, dataset, validation, n_steps):
+        """Where a training's state is kept, or None."""
+        if identity is None:
+            return None
+        from .checkpoints import Checkpoint
+
+        parts = {"training": dataset, "validation": validation}
+        windows = {
+            name: part and list(map(_digest, (part.samples, part.classes, part.used)))
+            for name, part in parts.items()
+        }
         return Checkpoint(
-            self.checkpoint_dir,
-            {
-                "versions": [__version__, str(torch.__version__), np.__version__],
-                "device": resolve_device(self.device).type,
-                "params": {k: v for k, v in params.items() if k not in passing},
-                "network": self._network_arguments,
-                "dates": self.dates_,
-                "seed": seed,
-                "X": _digest(X),
-                "classes": classes,
-                "label_time": times,
-                "training": training,
-                "validation": validation,
-                "weights": weights,
-            },
+            self.checkpoint_dir, identity | windows | {"n_steps": n_steps}
         )
 
-    def _train(self, X, classes, times, training, validation, **kwargs):
-        """Train the network on the windows at which normality is known."""
+    def _train(self, X, classes, times, training, validation, seed, weights, monitor):
+        """Train, and once more where that says more about the training series.
+
+        Returns
+        -------
+        list of checkpoints.Checkpoint
+            Where the trainings were kept, for the caller to remove.
+        """
+        data, checkpoints = (X, classes, times), []
+        if validation is not None:
+            validation = self._windows(*data, validation)
+        identity = self._identity(X, seed, weights)
+        changing = classes is not None and times is not None and len(self.classes_) > 1
+        rounds = self._n_steps(twice=self.self_training and changing)
+        scorer = None
+        for number, n_steps in enumerate(rounds, 1):
+            name = f"training {number} of {len(rounds)}, " if len(rounds) > 1 else ""
+            told = monitor(name, n_steps)
+            trained, checkpoint = self._train_once(
+                self._windows(*data, training, scorer),
+                validation,
+                identity,
+                n_steps=n_steps,
+                seed=seed,
+                weights=weights,
+                monitor=told,
+            )
+            self._take(trained)
+            if checkpoint is not None:
+                checkpoints.append(checkpoint)
+            if told is not None and told.stopped:
+                break
+            scorer = self._scorer(X.shape[2])
+        return checkpoints
+
+    def _train_once(self, dataset, validation, identity, *, n_steps, **kwargs):
+        """What a training comes to, and where its state is kept."""
         from .training import resolve_device, train
 
-        dataset = self._windows(X, classes, times, training)
         if len(dataset) == 0:
             raise ValueError(
                 "X holds no observation in any window around label_time: nothing "
                 "to train on."
             )
-        if validation is not None:
-            validation = self._windows(X, classes, times, validation)
-            if len(validation) == 0:
-                raise ValueError(
-                    "early_stopping=True: the samples held out hold no observation in "
-                    "any window around label_time: raise validation_fraction."
-                )
-        return train(
+        if validation is not None and len(validation) == 0:
+            raise ValueError(
+                "early_stopping=True: the samples held out hold no observation in "
+                "any window around label_time: raise validation_fraction."
+            )
+        checkpoint = self._checkpoint(identity, dataset, validation, n_steps)
+        trained = train(
             dataset,
             module=self._network_arguments,
             batch_size=self.batch_size,
-            n_steps=self.max_iter,
+            n_steps=n_steps,
             learning_rate=self.learning_rate,
             free_nats=self.free_nats,
             device=resolve_device(self.device),
             validation=validation,
             patience=self.n_iter_no_change,
+            checkpoint=checkpoint,
             **kwargs,
         )
+        return trained, checkpoint
 
-    def _windows(self, X, classes, times, mask):
-        """The windows of some samples at which normality is known."""
+    def _windows(self, X, classes, times, mask, scorer=None):
+        """The windows of some samples whose class is known.
+
+        Those about the labelled date, or all where normality holds at every date;
+        and, of some samples, those that a scorer finds to show one class
+        throughout.
+        """
         from .training import WindowDataset
 
         every = self._windowing(X.shape[2]).with_stride(1)
-        n_layers = every.calendar.n_layers
+        n_windows, n_layers = len(every.starts), every.calendar.n_layers
+        in_time = every.starts + every.length <= self._first_held_cell
         samples = np.flatnonzero(mask)
-        used = np.empty((len(samples) * n_layers, len(every.starts)), dtype=bool)
+        asked = np.zeros(len(X), dtype=bool)
+        if scorer is not None:
+            asked[_spread(samples, _MAX_DESCRIBED)] = True
+        found = [], [], []
         for rows in chunks(X, len(samples)):
             chunk = samples[rows]
-            known = every.observed(X[chunk])
-            known &= every.starts + every.length <= self._first_held_cell
+            shown = np.zeros((len(chunk), len(self.classes_), n_windows), dtype=bool)
+            given = 0 if classes is None else classes[chunk]
+            near = True
             if times is not None and classes is not None:
-                known &= np.repeat(every.near(times[chunk]), n_layers, axis=0)
-            used[rows.start * n_layers : rows.stop * n_layers] = known
-        if classes is None:
-            classes = np.zeros(len(X), dtype=np.intp)
+                near = every.near(times[chunk])
+            shown[np.arange(len(chunk)), given] = near
+            told = np.flatnonzero(asked[chunk])
+            if len(told):
+                some = chunk[told]
+                plain = _PLAIN < scorer.class_probability(
+                    X[some], classes[some], times[some]
+                )
+                for number in range(len(self.classes_)):
+                    shown[told, number] |= every.throughout(plain[:, :, number])
+            sample, number = np.nonzero(shown.any(axis=2))
+            observed = every.observed(X[chunk]).reshape(len(chunk), n_layers, -1)
+            used = observed[sample] & (shown[sample, number] & in_time)[:, np.newaxis]
+            rows = chunk[sample], number, used.reshape(-1, n_windows)
+            for parts, part in zip(found, rows, strict=True):
+                parts.append(part)
+        samples, numbers, used = map(_joined, found)
         return WindowDataset(
             X,
             samples,
-            classes[samples],
+            numbers,
             partial(standardise, center=self.center_, scale=self.scale_),
             every,
             used,
             len(self.classes_),
         )
 
-    def _finish(self, trained, X, classes, times, training, held_out):
-        """Take over what training came to, and set the thresholds with it."""
+    def _take(self, trained):
+        """Take over what a training came to."""
         self.weights_, self.loss_curve_, self.validation_curve_ = trained
         self.n_iter_ = len(self.loss_curve_)
         self.place_model_ = None
+
+    def _finish(self, X, classes, times, training, held_out):
+        """Learn what else scoring takes, and set the thresholds."""
         if self.reference_ == "self":
             some = _spread(np.flatnonzero(training), _MAX_DESCRIBED)
             model = self._scorer(X.shape[2]).fit_place_model(X[some])
@@ -1184,6 +1273,13 @@ def _pooled(count, mean, variance):
     share = count / np.maximum(count.sum(axis=0), 1)
     center = (share * mean).sum(axis=0)
     return center, np.sqrt((share * (variance + (mean - center) ** 2)).sum(axis=0))
+
+
+def _joined(parts):
+    """Arrays end to end; their list is emptied, or they would lie there twice."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
 
 
 def _digest(X):

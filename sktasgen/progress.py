@@ -22,14 +22,21 @@ class Monitor:
     finish : callable
         ``finish(trained)`` is a dict of the attributes that the estimator would
         have if its training ended with `trained`.
+    name : str
+        Of this training, printed before the number of a step.
+    n_steps : int
+        Steps of this training at most.
     """
 
-    def __init__(self, estimator, context, X, y, finish):
+    def __init__(self, estimator, context, X, y, finish, name, n_steps):
         self.estimator = estimator
         self.context = context
+        self.name = name
+        self.n_steps = n_steps
         self.data = dict(estimator=estimator, X=X, y=y)
         self.finish = finish
         self.step = None
+        self.stopped = False  # by a callback
         self.start = time.monotonic()
 
     @classmethod
@@ -45,22 +52,23 @@ class Monitor:
             self.step = self.context.subcontext(task_name="step")
             self.step.call_on_fit_task_begin(**self.data)
 
-    def end(self, n_steps, loss, curve, result):
+    def end(self, n, loss, curve, result):
         """A step has ended; returns whether training shall end with it."""
         if self.estimator.verbose:
-            self._print(n_steps, loss, curve)
+            self._print(n, loss, curve)
         if not has_callbacks(self.estimator):
             return False
-        return self.step.call_on_fit_task_end(
+        self.stopped = self.step.call_on_fit_task_end(
             **self.data, reconstruction_attributes=lambda: self.finish(result())
         )
+        return self.stopped
 
-    def _print(self, n_steps, loss, curve):
-        n_all = self.estimator.max_iter
-        if n_steps % max(1, n_all // _N_LINES) and n_steps != n_all:
+    def _print(self, n, loss, curve):
+        if n % max(1, self.n_steps // _N_LINES) and n != self.n_steps:
             return
         validated = f", validation {curve[-1]:.4f}" if curve else ""
+        seconds = time.monotonic() - self.start
         print(
-            f"[{type(self.estimator).__name__}] step {n_steps} of {n_all}, loss "
-            f"{loss:.4f}{validated}, {time.monotonic() - self.start:.0f} s"
+            f"[{type(self.estimator).__name__}] {self.name}step {n} of {self.n_steps}, "
+            f"loss {loss:.4f}{validated}, {seconds:.0f} s"
         )

@@ -44,8 +44,8 @@ def mixture_novelty(log_joint):
     return -logsumexp(log_joint, axis=1)
 
 
-def course_log_odds(date_bound, log_prior, classes, switch_cost, times=None):
-    """Log-odds that a sample shows another class, by forward-backward.
+def course_probability(date_bound, log_prior, switch_cost, classes=None, times=None):
+    """Probability of each class at each date given all dates, by forward-backward.
 
     Parameters
     ----------
@@ -54,30 +54,42 @@ def course_log_odds(date_bound, log_prior, classes, switch_cost, times=None):
         NaN where not observed, which says nothing.
     log_prior : ndarray of shape (n_classes,)
         Log-probability of each class at the first date.
-    classes : ndarray of shape (n,) of int
-        The given class of each sample.
     switch_cost : float
         See `decoding.forward_backward`.
-    times : ndarray of shape (n,) of int, default=None
-        Date at which each sample is known to show the given class.
+    classes, times : ndarrays of shape (n,) of int, default=None
+        A class that each sample is known to show, and the date at which it does.
 
     Returns
     -------
-    ndarray of shape (n, n_timesteps)
-        log p(other classes) - log p(given class), given the whole series.
+    ndarray of shape (n, n_timesteps, n_classes)
     """
     evidence = np.nan_to_num(date_bound.astype(np.float64))
     evidence[:, 0] += log_prior
     if times is not None:
         evidence = hold(evidence, classes, times)
-    probability = forward_backward(evidence, switch_cost)
+    return forward_backward(evidence, switch_cost)
+
+
+def log_odds(probability, classes):
+    """Log-odds that a sample shows another class than the given one.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n, n_timesteps, n_classes)
+    classes : ndarray of shape (n,) of int
+        The given class of each sample.
+
+    Returns
+    -------
+    ndarray of shape (n, n_timesteps)
+    """
     given = classes[:, np.newaxis, np.newaxis]
     own = np.take_along_axis(probability, given, axis=2)[:, :, 0]
-    np.put_along_axis(probability, given, 0.0, axis=2)
+    others = probability.copy()
+    np.put_along_axis(others, given, 0.0, axis=2)
     # Summed, not 1 - own, which would round to 0 where a change is improbable.
-    other = probability.sum(axis=2)
     with np.errstate(divide="ignore"):
-        odds = np.log(other) - np.log(own)
+        odds = np.log(others.sum(axis=2)) - np.log(own)
     return np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
 
 

@@ -102,21 +102,29 @@ class Scorer:
 
     def _elbo_scores(self, X, classes, times):
         """Contrast of a class with the others; without one, novelty."""
-        grid = self.grid(X)
+        if self.decodes(classes):
+            return scores.log_odds(self.class_probability(X, classes, times), classes)
         log_prior = np.log(self.class_prior).astype(X.dtype)[:, np.newaxis]
-        bounds = self._runner(X.dtype).elbo(grid)
+        bounds = self._runner(X.dtype).elbo(self.grid(X))
         date, window = (self._per_timestep(bound) for bound in bounds)
         if not self._contrasts(classes):
             return scores.mixture_novelty(log_prior + date)
-        if not self.decodes(classes):
-            context = window * (2 / self.windowing.length)
-            return scores.contrast(log_prior + date + context, classes)
+        context = window * (2 / self.windowing.length)
+        return scores.contrast(log_prior + date + context, classes)
+
+    def class_probability(self, X, classes, times):
+        """Probability of each class at each date: (n_samples, n_timesteps, n_classes).
+
+        Given the whole series, and its class at its labelled date.
+        """
+        bound, _ = self._runner(X.dtype).elbo(self.grid(X))
         seen = ~np.isnan(X).all(axis=1, keepdims=True)
-        date = np.where(seen, date, np.nan).transpose(0, 2, 1)
+        date = np.where(seen, self._per_timestep(bound), np.nan).transpose(0, 2, 1)
         calendar = self.windowing.calendar
         dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
         cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
-        return scores.course_log_odds(date, log_prior[:, 0], classes, cost, times)
+        log_prior = np.log(self.class_prior)
+        return scores.course_probability(date, log_prior, cost, classes, times)
 
     def _self_scores(self, X, _, times):
         """Log-odds that the windows that cover a date show another place."""

@@ -174,8 +174,27 @@ class Windowing:
         ndarray of shape (n_samples * n_layers, n_windows) of bool
         """
         grid = self.calendar.to_grid(X)
-        seen = ~np.isnan(grid.reshape(-1, *grid.shape[2:])).all(axis=1)
-        so_far = np.pad(np.cumsum(seen, axis=1), ((0, 0), (1, 0)))
+        return self._any(~np.isnan(grid.reshape(-1, *grid.shape[2:])).all(axis=1))
+
+    def throughout(self, flags):
+        """Which windows hold flagged timesteps alone.
+
+        Parameters
+        ----------
+        flags : ndarray of shape (n_samples, n_timesteps) of bool
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_windows) of bool
+        """
+        unflagged = np.zeros((len(flags), self.calendar.n_cells), dtype=bool)
+        sample, timestep = np.nonzero(~flags)
+        unflagged[sample, self.calendar.cell[timestep]] = True
+        return ~self._any(unflagged)
+
+    def _any(self, cells):
+        """Which windows hold a true cell, from (n, n_cells) to (n, n_windows)."""
+        so_far = np.pad(np.cumsum(cells, axis=1), ((0, 0), (1, 0)))
         return so_far[:, self.starts + self.length] > so_far[:, self.starts]
 
     def own_starts(self, timesteps):

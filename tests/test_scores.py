@@ -37,14 +37,17 @@ def test_course_log_odds_are_those_of_all_label_sequences():
         weight[:, np.arange(5), path] += probability[:, None]
     own = weight[np.arange(2), :, y]
     expected = np.log(weight.sum(axis=2) - own) - np.log(own)
-    found = scores.course_log_odds(bound, np.log(prior), y, cost)
+    probability = scores.course_probability(bound, np.log(prior), cost)
+    np.testing.assert_allclose(probability, weight / weight.sum(axis=2, keepdims=True))
+    found = scores.log_odds(probability, y)
     np.testing.assert_allclose(found, expected)
 
 
 def test_course_log_odds_are_finite_however_certain():
     bound = np.zeros((1, 4, 2))
     bound[0, :, 1] = -1e5
-    found = scores.course_log_odds(bound, np.log([0.5, 0.5]), np.array([0]), 3.0)
+    probability = scores.course_probability(bound, np.log([0.5, 0.5]), 3.0)
+    found = scores.log_odds(probability, np.array([0]))
     assert np.isfinite(found).all()
     assert (found < -500).all()
 

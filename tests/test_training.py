@@ -162,7 +162,7 @@ def test_so_many_windows_that_no_order_of_them_is_made(monkeypatch):
 def test_memory_mapped_series_are_neither_copied_nor_treated_otherwise(
     tmp_path, monkeypatch
 ):
-    shape = (20_000, 2, 24)
+    shape = (40_000, 2, 24)
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, shape)
     X[:] = np.random.default_rng(0).normal(size=shape)
     X[::3, :, 5] = np.nan
@@ -343,6 +343,96 @@ def test_too_few_samples_to_hold_out_are_named(series):
         quick(early_stopping=True, validation_fraction=0.001).fit(series.X)
 
 
+# Self-training
+
+
+def test_second_training_adds_windows_that_show_one_class_throughout(monkeypatch):
+    data = make_pixel_series(60, change_fraction=0.7, **MAKE | dict(n_years=4))
+    row_of = {series.tobytes(): row for row, series in enumerate(data.X)}
+    datasets = []
+
+    def truth(self, X, classes, times):
+        rows = [row_of[series.tobytes()] for series in X]
+        np.testing.assert_array_equal(classes, data.y[rows])
+        np.testing.assert_array_equal(times, data.label_time[rows])
+        own = data.Y[rows][:, :, None] == np.arange(2)
+        return np.where(own, 0.96, 0.04)
+
+    def spy(dataset, **kwargs):
+        datasets.append((dataset, kwargs["n_steps"]))
+        return train(dataset, **kwargs)
+
+    train = training.train
+    monkeypatch.setattr(training, "train", spy)
+    monkeypatch.setattr(scoring.Scorer, "class_probability", truth)
+    detector = quick(smoothing=1)
+    detector.fit(data.X, data.y, label_time=data.label_time)
+    (first, n_first), (second, n_second) = datasets
+    assert (n_first, n_second) == (7, 30)
+    near = Windowing(Calendar.regular(48, 12), 12, 1).near(data.label_time)
+    for dataset, plain in ((first, False), (second, True)):
+        expected = {
+            (sample, number, start)
+            for sample in set(first.samples)
+            for number in (0, 1)
+            for start in range(48 - 12 + 1)
+            if (near[sample, start] and number == data.y[sample])
+            or (plain and (data.Y[sample, start : start + 12] == number).all())
+        }
+        series, start = np.nonzero(dataset.used)
+        rows = zip(dataset.samples[series], dataset.classes[series], start, strict=True)
+        found = list(rows)
+        assert len(found) == len(set(found))  # none twice
+        assert set(found) == expected
+        # As the batches have it, too.
+        assert len(dataset) == len(expected)
+    assert {number for _, number, _ in expected} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("params", "given", "n_steps"),
+    [
+        (dict(), ["y", "label_time"], 37),
+        (dict(max_iter=1), ["y", "label_time"], 2),
+        (dict(self_training=False), ["y", "label_time"], 30),
+        (dict(), ["y"], 30),
+        (dict(), ["label_time"], 30),
+        (dict(reference="any"), ["y", "label_time"], 30),
+    ],
+)
+def test_only_a_class_known_at_one_date_is_trained_twice(
+    series, callbacks, params, given, n_steps
+):
+    recorder = Recorder()
+    detector = quick(**params).set_callbacks(recorder)
+    detector.fit(series.X, **{name: series[name] for name in given})
+    assert recorder.begun == recorder.ended == n_steps
+    assert detector.n_iter_ == detector.max_iter
+    assert len(detector.loss_curve_) == detector.max_iter
+
+
+def test_one_class_has_no_other_to_be_told_from(series, callbacks):
+    recorder = Recorder()
+    detector = quick().set_callbacks(recorder)
+    detector.fit(series.X, np.ones(len(series.X)), label_time=3)
+    assert recorder.ended == 30
+
+
+def test_callback_that_ends_the_first_training_ends_the_fit(series, callbacks):
+    detector = quick().set_callbacks(Recorder(stop_at=5))
+    detector.fit(series.X, series.y, label_time=series.label_time)
+    assert detector.n_iter_ == 5
+
+
+def test_both_trainings_start_warm(series):
+    times = dict(label_time=series.label_time)
+    settings = dict(max_iter=60, learning_rate=0.02, warm_start=True)
+    detector = quick(**settings).fit(series.X, series.y, **times)
+    first = detector.loss_curve_
+    detector.fit(series.X, series.y, **times)
+    assert detector.loss_curve_[:10].mean() < first[:10].mean() - 0.1
+
+
 # Warm start
 
 
@@ -383,13 +473,13 @@ def every_step(monkeypatch):
     monkeypatch.setattr(checkpoints, "_SHARE_OF_TIME", np.inf)
 
 
-def interrupt(detector, X, y, step):
+def interrupt(detector, X, y, step, **fit_params):
     """Have fit fail after a step, as Ctrl-C would make it."""
     detector = clone(detector).set_callbacks(
         Recorder(fail_at=step, error=KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
-        detector.fit(X, y)
+        detector.fit(X, y, **fit_params)
     assert not hasattr(detector, "weights_")
 
 
@@ -408,6 +498,20 @@ def test_interrupted_anywhere_comes_to_the_same(
     assert recorder.ended == whole.n_iter_ - 18
     same(detector, whole)
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_interrupted_in_either_training_comes_to_the_same(
+    series, tmp_path, every_step, callbacks
+):
+    times = dict(label_time=series.label_time)
+    detector = quick(checkpoint_dir=tmp_path)
+    for step in (3, 14):  # of the first training's 7; of the second's, the tenth
+        interrupt(detector, series.X, series.y, step, **times)
+    recorder = Recorder()
+    detector.set_callbacks(recorder).fit(series.X, series.y, **times)
+    assert recorder.ended == 30 - 10
+    same(detector, quick().fit(series.X, series.y, **times))
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """
@@ -610,7 +714,7 @@ def test_callbacks_reach_the_detector_inside_others(series, callbacks):
     assert recorder.ended == 2 * (2 * 2 + 1)
     relabeler = StableSampleRelabeler(clone(inner), random_state=0)
     relabeler.fit(series.X, series.y, label_time=series.label_time)
-    assert recorder.ended == 2 * (2 * 2 + 2)
+    assert recorder.ended == 2 * (2 * 2 + 1) + (1 + 2)
 
 
 def test_verbose_prints_a_line_per_tenth(series, capsys):
@@ -620,6 +724,10 @@ def test_verbose_prints_a_line_per_tenth(series, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
     assert "step 3 of 30, loss " in lines[0] and "validation" in lines[0]
+    quick(verbose=1).fit(series.X, series.y, label_time=series.label_time)
+    lines = capsys.readouterr().out.splitlines()
+    assert "training 1 of 2, step 1 of 7, loss " in lines[0]
+    assert "training 2 of 2, step 30 of 30, loss " in lines[-1]
 
 
 # Whatever happens

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sktasgen.windows import (
     Calendar,
+    Windowing,
     aligned_windows,
     overlap_average,
     window_cells,
@@ -41,6 +42,27 @@ def test_windows_are_those_of_the_naive_loop(case):
         series, starts, length, calendar.first_slot, calendar.period
     )
     np.testing.assert_array_equal(aligned_windows(series, cells), expected)
+
+
+@given(gridded())
+def test_windows_hold_observations_and_flags_where_a_loop_finds_them(case):
+    series, calendar, starts, length = case
+    windowing = Windowing(calendar, length, 1)
+    flags = np.nan_to_num(series[:, 0]) > -1
+    observed, throughout = windowing.observed(series), windowing.throughout(flags)
+    for i, one in enumerate(series):
+        for start in windowing.starts:
+            window = slice(start, start + length)
+            assert observed[i, start] == (~np.isnan(one[:, window])).any()
+            assert throughout[i, start] == all(flags[i, window])
+
+
+def test_flags_of_dates_in_one_slot_are_all_asked():
+    cell, layer = np.array([0, 0, 1, 2]), np.array([0, 1, 0, 0])
+    windowing = Windowing(Calendar(cell, layer, 0, 3), 2, 1)
+    flags = np.array([[True, False, True, True], [True, True, True, False]])
+    expected = [[False, True], [True, False]]
+    np.testing.assert_array_equal(windowing.throughout(flags), expected)
 
 
 @given(gridded())
