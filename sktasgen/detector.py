@@ -115,12 +115,12 @@ class HTSVAEDetector(
         Whether thresholds are quantiles of the held-out scores, or those of a
         generalised Pareto distribution fitted to the highest tenth (peaks over
         a threshold), for rates that the held-out dates are too few for.
-    max_iter : int, default=1200
+    max_iter : int, default=600
         Gradient steps.
     self_training : bool, default=True
         Whether a network of the class reference that knows each label at one date
-        only is trained twice: with a quarter of the steps on the windows around
-        those dates; and anew, with all of them, also on windows whose every date
+        only is trained twice: with half as many steps on the windows around those
+        dates; and anew, with all `max_iter`, also on windows whose every date
         then shows one class with a probability above 0.95. It finds changes
         better, and their dates.
     batch_size : int, default=256
@@ -348,7 +348,7 @@ class HTSVAEDetector(
         false_alarm_rate=0.05,
         calibration_fraction=0.2,
         threshold="quantile",
-        max_iter=1200,
+        max_iter=600,
         self_training=True,
         batch_size=256,
         learning_rate=2e-3,
@@ -489,7 +489,7 @@ class HTSVAEDetector(
 
     def _n_steps(self, twice):
         """Gradient steps of each training."""
-        return [max(1, self.max_iter // 4), self.max_iter] if twice else [self.max_iter]
+        return [max(1, self.max_iter // 2), self.max_iter] if twice else [self.max_iter]
 
     def fit_predict(self, X, y=None, *, label_time=None, groups=None):
         """Fit, y included, and say which samples are outliers.

@@ -368,7 +368,7 @@ def test_second_training_adds_windows_that_show_one_class_throughout(monkeypatch
     detector = quick(smoothing=1)
     detector.fit(data.X, data.y, label_time=data.label_time)
     (first, n_first), (second, n_second) = datasets
-    assert (n_first, n_second) == (7, 30)
+    assert (n_first, n_second) == (15, 30)
     near = Windowing(Calendar.regular(48, 12), 12, 1).near(data.label_time)
     for dataset, plain in ((first, False), (second, True)):
         expected = {
@@ -392,7 +392,7 @@ def test_second_training_adds_windows_that_show_one_class_throughout(monkeypatch
 @pytest.mark.parametrize(
     ("params", "given", "n_steps"),
     [
-        (dict(), ["y", "label_time"], 37),
+        (dict(), ["y", "label_time"], 45),
         (dict(max_iter=1), ["y", "label_time"], 2),
         (dict(self_training=False), ["y", "label_time"], 30),
         (dict(), ["y"], 30),
@@ -505,7 +505,7 @@ def test_interrupted_in_either_training_comes_to_the_same(
 ):
     times = dict(label_time=series.label_time)
     detector = quick(checkpoint_dir=tmp_path)
-    for step in (3, 14):  # of the first training's 7; of the second's, the tenth
+    for step in (3, 22):  # of the first training's 15; of the second's, the tenth
         interrupt(detector, series.X, series.y, step, **times)
     recorder = Recorder()
     detector.set_callbacks(recorder).fit(series.X, series.y, **times)
@@ -726,7 +726,7 @@ def test_verbose_prints_a_line_per_tenth(series, capsys):
     assert "step 3 of 30, loss " in lines[0] and "validation" in lines[0]
     quick(verbose=1).fit(series.X, series.y, label_time=series.label_time)
     lines = capsys.readouterr().out.splitlines()
-    assert "training 1 of 2, step 1 of 7, loss " in lines[0]
+    assert "training 1 of 2, step 1 of 15, loss " in lines[0]
     assert "training 2 of 2, step 30 of 30, loss " in lines[-1]
 
 
