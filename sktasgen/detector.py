@@ -227,10 +227,11 @@ class HTSVAEDetector(
     in which :math:`\\sum_j \\bar L_{kj}` is the bound of a window, averaged over
     those that cover date t, and W the window's length. That is the score for a
     whole number as `smoothing`. With "auto" the bounds :math:`L_{kt}` are the
-    evidence of a chain of classes that switch once in twenty seasons, and the score
-    is the log-odds :math:`\\log p(k_t \\ne y | x) - \\log p(k_t = y | x)` given all
-    dates. Without y the class reference scores
-    :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any" reference :math:`-L_t`.
+    evidence of a chain that changes class once in twenty seasons, however many
+    classes there are, and the score is the log-odds
+    :math:`\\log p(k_t \\ne y | x) - \\log p(k_t = y | x)` given all dates. Without y
+    the class reference scores :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any"
+    reference :math:`-L_t`.
 
     The "self" reference asks whether two windows show one place. Their temporal
     latents, as a two-covariance model has it, vary around what the place is, and

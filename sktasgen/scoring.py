@@ -113,9 +113,7 @@ class Scorer:
             return scores.contrast(log_prior + date + context, classes)
         seen = ~np.isnan(X).all(axis=1, keepdims=True)
         date = np.where(seen, date, np.nan).transpose(0, 2, 1)
-        calendar = self.windowing.calendar
-        dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
-        cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
+        cost = switch_cost(self.windowing.calendar, len(self.class_prior))
         return scores.course_log_odds(date, log_prior[:, 0], classes, cost, times)
 
     def _self_scores(self, X, _, times):
@@ -234,6 +232,17 @@ def standardise(X, center, scale):
     """Series less the center of each band, in units of its scale."""
     center = center.astype(X.dtype)[:, np.newaxis]
     return (X - center) / scale.astype(X.dtype)[:, np.newaxis]
+
+
+def switch_cost(calendar, n_classes):
+    """Nats that a switch to another class costs between two dates of a calendar.
+
+    So many that a season holds 0.05 changes on average, whatever the number of its
+    dates and of the classes: see `decoding` for the chain.
+    """
+    dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
+    change = _CHANGES_PER_SEASON / max(dates_per_season, 1)
+    return np.log(1 - change) - np.log(change / (n_classes - 1))
 
 
 def has_enough(X, min_observations):
