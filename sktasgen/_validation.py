@@ -9,12 +9,19 @@ import datetime
 import numbers
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_consistent_length,
+    column_or_1d,
+    gen_batches,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 # datetime64[D] counts from 1970-01-01, ordinal days from 0001-01-01.
 _EPOCH_ORDINAL = 719163
+# Values looked at in one go.
+_CHECKED_SIZE = 2**20
 
 
 def check_series(estimator, X, *, reset, n_bands=None):
@@ -49,9 +56,12 @@ def check_series(estimator, X, *, reset, n_bands=None):
         X,
         reset=reset,
         dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
+        ensure_all_finite=False,
         allow_nd=True,
     )
+    # Bit by bit: in one go it takes memory for a flag per value.
+    for rows in gen_batches(len(X), max(1, _CHECKED_SIZE // max(1, X[:1].size))):
+        assert_all_finite(X[rows], allow_nan=True, input_name="X")
     if X.ndim > 3:
         raise ValueError(
             f"X has {X.ndim} dimensions; expected 3 (n_samples, n_bands, "

@@ -37,8 +37,9 @@ from ._validation import (
     encode_labels,
     is_integer,
 )
+from ._warnings import warn
 from .progress import Monitor
-from .scoring import Scorer, chunks, has_enough, standardise
+from .scoring import Scorer, chunks, is_observed, standardise
 
 # More series would not sharpen the place model.
 _MAX_DESCRIBED = 10_000
@@ -433,14 +434,14 @@ class HTSVAEDetector(
             classes = encode_labels(y, self.classes_, n)
         weights = self._initial_weights(before)
         observed = self._fit_scale(X, keep=weights is not None)
-        self._warn_of_unscored(X)
+        self._warn_of_unscored(X, times)
 
         def hold_out(candidates, share):
             strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
         # What gets no score sets no threshold.
-        held_out = hold_out(self._scored(X), self.calibration_fraction)
+        held_out = hold_out(self._scored(X, times), self.calibration_fraction)
         self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
@@ -730,8 +731,7 @@ class HTSVAEDetector(
             None if times is None else times[rows],
         )
         if self.contamination != "auto":
-            every = self._scorer(X.shape[2]).timesteps(X, *self._given(None, None, X))
-            highest = scores.sample_maximum(every)
+            highest = self._scorer(X.shape[2]).samples(X, *self._given(None, None, X))
             self.offset_ = -float(np.nanquantile(highest, 1 - self.contamination))
 
     def _calibrate(self, X, classes, times):
@@ -830,7 +830,7 @@ class HTSVAEDetector(
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         threshold = self.mixture_threshold_ if classes is None else self.threshold_
-        return scorer.timesteps(X, classes, times) > threshold
+        return scorer.exceed(X, classes, times, threshold)
 
     def score_samples(self, X, *, dates=None):
         """Score how normal each sample is.
@@ -846,7 +846,7 @@ class HTSVAEDetector(
             Minus the highest smoothed date score; NaN without any observation.
         """
         X, _, times, scorer = self._check_scoring(X, None, None, dates)
-        return -scores.sample_maximum(scorer.timesteps(X, None, times))
+        return -scorer.samples(X, None, times)
 
     def decision_function(self, X, *, dates=None):
         """`score_samples` less `offset_`: negative for outliers.
@@ -928,9 +928,7 @@ class HTSVAEDetector(
             number of dates. NaN without any observation.
         """
         X, _, _, scorer = self._check_scoring(X, None, None, dates)
-        latents = scorer.embed(X)
-        latents[np.isnan(X).all(axis=(1, 2))] = np.nan
-        return latents
+        return scorer.embed(X)
 
     @property
     def _n_features_out(self):
@@ -954,8 +952,7 @@ class HTSVAEDetector(
             In the units of X, without NaN but for samples without observation.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
-        mean, _ = scorer.decode(X, classes, times)
-        mean[np.isnan(X).all(axis=(1, 2))] = np.nan
+        mean = scorer.reconstruct(X, classes, times)
         return mean if self._series_ndim == 3 else mean.reshape(len(mean), -1)
 
     def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
@@ -1072,7 +1069,7 @@ class HTSVAEDetector(
         scorer = self._scorer(n_timesteps, dates)
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
-        self._warn_of_unscored(X)
+        self._warn_of_unscored(X, times, dates)
         return X, *self._given(y, times, X), scorer
 
     def _given(self, y, times, X):
@@ -1085,24 +1082,33 @@ class HTSVAEDetector(
             times = np.full(n, min(self.label_time_, n_timesteps - 1), dtype=np.intp)
         return classes, times
 
-    def _scored(self, X):
-        """Which samples have enough observations to be scored."""
-        return has_enough(X, self.min_observations)
+    def _scored(self, X, times, dates=None):
+        """Which samples are observed where it takes observations to score them."""
+        return np.logical_and(*self._observed(X, times, dates))
 
-    def _warn_of_unscored(self, X):
-        """Name the samples that have too few observations to be scored."""
-        enough = self._scored(X)
-        if enough.all():
-            return
-        few = np.flatnonzero(~enough)
-        named = ", ".join(map(str, few[:5])) + (", ..." if len(few) > 5 else "")
-        warnings.warn(
-            f"{len(few)} of {len(X)} samples have fewer than "
-            f"{min(self.min_observations, X.shape[2])} observed dates and get no "
-            f"score: {named}.",
-            UserWarning,
-            stacklevel=4,
-        )
+    def _observed(self, X, times, dates):
+        """Samples seen on enough dates, and those seen in their own window."""
+        own_times = None
+        if self.reference_ == "self":
+            _, own_times = self._given(None, times, X)
+        windowing = self._windowing(X.shape[2], dates)
+        return is_observed(X, self.min_observations, windowing, own_times)
+
+    def _warn_of_unscored(self, X, times, dates=None):
+        """Name the samples that get no score, and say why."""
+        enough, own = self._observed(X, times, dates)
+        least = min(self.min_observations, X.shape[2])
+        for unscored, reason in (
+            (~enough, f"fewer than {least} observed dates"),
+            (enough & ~own, "no observation in the window around label_time"),
+        ):
+            found = np.flatnonzero(unscored)
+            if len(found):
+                named = ", ".join(map(str, found[:5])) + ", ..." * (len(found) > 5)
+                warn(
+                    f"{len(found)} of {len(X)} samples have {reason} and get no "
+                    f"score: {named}."
+                )
 
     def _calendar(self, n_timesteps, dates):
         """The calendar of series with these dates, or the training ones."""
