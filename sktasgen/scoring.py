@@ -150,8 +150,8 @@ class Scorer:
         empty = np.isnan(aligned_windows(grid, self.windowing.cells))
         mean[empty.all(axis=(1, 3))] = np.nan
         noise = np.exp(log_var).mean(axis=(0, 1))
-        gap = -(-self.windowing.length // self.windowing.stride)
-        return places.fit_place_model(mean, noise, gap)
+        starts, length = self.windowing.starts, self.windowing.length
+        return places.fit_place_model(mean, noise, starts, length)
 
     # Latents and reconstruction
 
