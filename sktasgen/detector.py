@@ -16,12 +16,7 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import (
-    Bunch,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
@@ -30,6 +25,7 @@ from ._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
 from ._validation import (
     as_days,
     check_dates,
+    check_groups,
     check_label_time,
     check_labels,
     check_series,
@@ -407,7 +403,13 @@ class HTSVAEDetector(
             `warm_start` meets a network of another size. A fitted detector then
             stays as it was.
         TypeError
-            If `label_time` or `dates` is of a wrong type.
+            If `label_time` or `dates` is of a wrong type, or y or `groups` mixes
+            strings with other values.
+
+        Warns
+        -----
+        UserWarning
+            If samples get no score, or no group can be held out.
         """
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -424,9 +426,7 @@ class HTSVAEDetector(
         n, _, n_timesteps = X.shape
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
-        if groups is not None:
-            groups = column_or_1d(groups)
-            check_consistent_length(groups, X)
+        groups = check_groups(groups, n)
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
         classes = None
@@ -441,14 +441,16 @@ class HTSVAEDetector(
             return calibration.hold_out(candidates, strata, groups, share, random)
 
         # What gets no score sets no threshold.
-        held_out = hold_out(self._scored(X, times), self.calibration_fraction)
+        candidates = self._scored(X, times)
+        held_out = hold_out(candidates, self.calibration_fraction)
+        self._warn_of_groups(held_out, candidates, groups)
         self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
         if self.early_stopping:
             candidates = observed & training
             validation = hold_out(candidates, self.validation_fraction)
-            self._check_validation(validation, candidates)
+            self._check_validation(validation, candidates, groups)
             training &= ~validation
 
         def finish(detector, trained):
@@ -615,13 +617,42 @@ class HTSVAEDetector(
         held = max(windowing.length, int(self.calibration_fraction * n_cells))
         return n_cells - min(held, n_cells - windowing.length)
 
-    def _check_validation(self, validation, candidates):
-        if not validation.any():
-            raise ValueError(
-                f"early_stopping=True: validation_fraction={self.validation_fraction} "
-                f"of {candidates.sum()} training samples, class by class and rounded "
-                "down, is none: raise it, or give more samples."
+    def _warn_of_groups(self, held_out, candidates, groups):
+        """Say so if no group can be held out, though there are enough samples."""
+        if groups is None or held_out.any():
+            return
+        if candidates.sum() >= calibration.MIN_SAMPLES:
+            warn(
+                f"None of the {len(np.unique(groups[candidates]))} groups can be held "
+                "out of training, as one must stay there, and some of every class: "
+                f"calibration_fraction={self.calibration_fraction} of the groups is "
+                "none, and false_alarm_rate need not hold for new groups. Give more "
+                "groups, or none."
             )
+
+    def _check_validation(self, validation, candidates, groups):
+        if validation.any():
+            return
+        n, least = candidates.sum(), calibration.MIN_SAMPLES
+        if n < least:
+            reason = (
+                f"it takes {least} samples with observations, beside those that the "
+                f"thresholds are set on, to hold some out, and there are {n}: give "
+                "more samples, or set early_stopping=False."
+            )
+        elif groups is not None:
+            reason = (
+                f"none of the {len(np.unique(groups[candidates]))} groups can be held "
+                "out, as one must stay in training, and some of every class: give "
+                "more groups, or none."
+            )
+        else:
+            reason = (
+                f"validation_fraction={self.validation_fraction} of {n} training "
+                "samples, class by class and rounded down, is none: raise it, or give "
+                "more samples."
+            )
+        raise ValueError(f"early_stopping=True: {reason}")
 
     def _checkpoint(self, X, classes, times, training, validation, seed, weights):
         """Where the training's state is kept: named by all it depends on, or None."""

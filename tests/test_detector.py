@@ -139,8 +139,6 @@ def test_samples_of_a_group_are_held_out_together(series, monkeypatch):
     quick(max_iter=2, calibration_fraction=0.3).fit(series.X, series.y, groups=groups)
     assert drawn[0].sum() == 27
     assert np.isin(np.bincount(groups[drawn[0]], minlength=10), [0, 9]).all()
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        quick().fit(series.X, series.y, groups=groups[:5])
 
 
 def test_few_samples_set_the_threshold_on_their_last_dates(series):
@@ -518,6 +516,82 @@ def test_bad_arguments_of_fit_are_named(series, change, error, message):
     arguments = dict(X=series.X, y=series.y, label_time=series.label_time) | change
     with pytest.raises(error, match=message):
         quick().fit(arguments["X"], arguments["y"], label_time=arguments["label_time"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        (np.arange(5), ValueError, r"groups has shape \(5,\), but X has 90 samples"),
+        (np.zeros((90, 1)), ValueError, r"groups has shape \(90, 1\)"),
+        (np.zeros((90, 2)), ValueError, r"groups has shape \(90, 2\)"),
+        ("field", ValueError, r"groups has shape \(\)"),
+        (["a", None] * 45, ValueError, "groups holds no group.*45 .*first at 1"),
+        (["a", np.nan] * 45, ValueError, "groups holds no group.*45 .*first at 1"),
+        (np.r_[[np.nan], np.arange(89)], ValueError, "groups holds no group.* at 0"),
+        (["a", 1] * 45, TypeError, "groups mixes strings.*'a' and 1"),
+    ],
+)
+def test_bad_groups_are_named(series, groups, error, message):
+    with pytest.raises(error, match=message):
+        quick().fit(series.X, series.y, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (["a", 1], TypeError, "y mixes strings and other values, such as 'a' and 1"),
+        (np.array([1, "a"], dtype=object), TypeError, "y mixes strings.* 'a' and 1"),
+        (["a", float("nan")], ValueError, "y holds no label.*first at 1"),
+        (["a", None], ValueError, "y holds no label.*first at 1"),
+        (np.array(["a", None], dtype=object), ValueError, "y holds no label"),
+    ],
+)
+def test_labels_of_several_kinds_are_named(series, fitted, labels, error, message):
+    y = list(labels) * 45
+    if isinstance(labels, np.ndarray):
+        y = np.array(y, dtype=object)
+    for call in (quick().fit, fitted.score_timesteps):
+        with pytest.raises(error, match=message):
+            call(series.X, y)
+
+
+@pytest.mark.parametrize("dtype", ["string", "str", "category", "object", "Int64"])
+def test_missing_labels_of_any_pandas_dtype_are_named(series, dtype):
+    pandas = pytest.importorskip("pandas")
+    labels = [1, 2, pandas.NA] if dtype == "Int64" else ["a", "b", pandas.NA]
+    y = pandas.Series(labels * 30, dtype=dtype)
+    for name, given in (("y", dict(y=y)), ("groups", dict(groups=y))):
+        with pytest.raises(ValueError, match=f"{name} holds no .*30 .*first at 2"):
+            quick().fit(series.X, **given)
+
+
+def test_groups_of_which_none_can_be_held_out_are_warned_of(series):
+    """Or thresholds of the training samples pass for those of new fields."""
+    detector = quick(max_iter=2)
+    message = "None of the 1 groups can be held out.*calibration_fraction=0.2"
+    with pytest.warns(UserWarning, match=message):
+        detector.fit(series.X, groups=np.zeros(90))
+    with pytest.warns(UserWarning, match="None of the 3 groups"):
+        detector.fit(series.X, series.y, groups=series.y)  # each has all of a class
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.set_params(calibration_fraction=0.9)
+        detector.fit(series.X, groups=np.arange(90) % 2)
+        detector.fit(series.X[:8], groups=np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("n", "given", "message"),
+    [
+        (11, dict(), r"takes 10 samples with observations.*and there are 9"),
+        (40, dict(groups=np.arange(40) // 20), "none of the 1 groups can be held out"),
+        (40, dict(y=np.arange(40) // 2), "validation_fraction=0.1 of 40 training"),
+    ],
+)
+def test_early_stopping_without_samples_to_hold_out_says_why(series, n, given, message):
+    detector = quick(early_stopping=True)
+    with pytest.raises(ValueError, match=message):
+        detector.fit(series.X[:n], **given)
 
 
 @pytest.mark.parametrize(
