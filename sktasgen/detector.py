@@ -81,8 +81,9 @@ class HTSVAEDetector(
         Channels of the hidden layers.
     reference : {"class", "self", "any"}, default=None
         What a series is compared with: its class (needs y in fit), its own
-        labelled window (needs label_time in fit), or anything seen. None takes
-        the first that fit's arguments allow.
+        labelled window (needs label_time in fit), or anything seen, whatever its
+        class and whenever: "any" makes no use of y and label_time, in fit and in
+        scoring. None takes the first that fit's arguments allow.
     stride : int, default=None
         Dates between the starts of successive windows in scoring. None takes a
         third of the window.
@@ -101,10 +102,12 @@ class HTSVAEDetector(
         Share of normal dates that `predict_timesteps` may flag, set on what is
         held out of training.
     calibration_fraction : float in (0, 1), default=0.2
-        Share of the samples, class by class, that is held out of training to set
-        the thresholds on; with `groups` in fit, of the groups. With less than ten
-        samples it is the same share of the dates, the last ones, where normality
-        is known at all dates and three windows fit in the series, and else none:
+        Share of the samples, class by class and rounded down, that is held out of
+        training to set the thresholds on; with `groups` in fit, of the groups; of
+        10,000 samples at most. Where that comes to none, with less than ten
+        samples with a score or less than ``1 / calibration_fraction`` in every
+        class, it is the same share of the dates, the last ones, if normality is
+        known at all dates and three windows fit in the series, and else nothing:
         the thresholds are then those of the training samples.
     threshold : {"quantile", "pot"}, default="quantile"
         Whether thresholds are quantiles of the held-out scores, or those of a
@@ -134,7 +137,7 @@ class HTSVAEDetector(
     checkpoint_dir : str or path-like, default=None
         Folder in which the state of the training is kept while fit runs. A fit that
         was interrupted, by whatever, goes on from there when it is called again with
-        the same arguments, and comes to the same bits. Needs an int as
+        the same arguments, and comes, on a CPU, to the same bits. Needs an int as
         `random_state`.
     verbose : int, default=0
         1 prints a line per tenth of the steps. Where scikit-learn has callbacks,
@@ -143,7 +146,8 @@ class HTSVAEDetector(
         Where the network runs, as torch names it; "auto" takes a GPU where
         there is one.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same bits at every fit.
+        Pass an int for the same bits at every fit on a CPU, whatever the number of
+        threads, and the same up to rounding on a GPU.
 
     Attributes
     ----------
@@ -165,11 +169,16 @@ class HTSVAEDetector(
     weights_ : dict of str to ndarray
         Weights of the network.
     loss_curve_ : ndarray of shape (n_iter_,)
-        Negative evidence lower bound per observed cell, step by step.
+        Training loss of each step: the negative evidence lower bound per observed
+        cell, in which the divergences weigh less in the first quarter of the steps
+        and count `free_nats` at least, and with classes half of the mean negative
+        log-probability that a date is of its class rather than another, less in
+        the first quarter too.
     validation_curve_ : ndarray of shape (n_evaluations,), or None
-        The same of the samples that `early_stopping` holds out, every
-        ``max(1, max_iter // 50)`` steps and after the last of `max_iter`. None
-        without it.
+        The plain negative bound per observed cell, without any of that, of the
+        samples that `early_stopping` holds out, parts of them hidden from the
+        encoders as in training: every ``max(1, max_iter // 50)`` steps and after
+        the last of `max_iter`. None without it.
     n_iter_ : int
         Gradient steps taken.
     place_model_ : dict of str to ndarray, or None
@@ -183,9 +192,11 @@ class HTSVAEDetector(
         Date score above which `predict_timesteps` flags when it is given what
         fit was given (y for the class reference).
     mixture_threshold_ : float
-        The same for the class reference without y.
+        The same for the class reference without y: all held-out dates count, as
+        the mixture of all classes knows of no change from one to another.
     part_thresholds_ : ndarray of shape (3,)
-        The same for the parts of `score_parts`, in their order.
+        The same for the parts of `score_parts`, in their order, with or without y:
+        they are set with it, and without it stable windows show their class.
     offset_ : float
         Sample score below which `predict` says outlier.
     n_bands_ : int
@@ -242,7 +253,8 @@ class HTSVAEDetector(
     In training, windows are to be likely under their class, and their dates less
     likely under another.
 
-    A sample without any observation scores NaN and is predicted -1.
+    A sample with too few observations, or for the self reference without any in its
+    labelled window, scores NaN, is predicted -1 and is named in a warning.
 
     Training reads X batch by batch: a memory-mapped array (float32, as
     ``numpy.load(path, mmap_mode="r")`` gives it) is never copied, however large.
@@ -384,10 +396,11 @@ class HTSVAEDetector(
                 (n_samples, n_bands * n_timesteps)
             Training series; NaN where not observed.
         y : array-like of shape (n_samples,), default=None
-            Class of each sample at `label_time`.
+            Class of each sample at `label_time`; of use to the class reference
+            only.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y (or normality) holds; None means at
-            every date.
+            every date. The "any" reference takes all dates for normal even so.
         groups : array-like of shape (n_samples,), default=None
             Places, fields or tiles whose samples are alike: those of a group are
             held out of training together.
@@ -612,7 +625,8 @@ class HTSVAEDetector(
         """
         windowing = self._windowing(n_timesteps)
         n_cells = windowing.calendar.n_cells
-        if held_out.any() or times is not None or n_cells < 3 * windowing.length:
+        known = times is None or self.reference_ == "any"
+        if held_out.any() or not known or n_cells < 3 * windowing.length:
             return n_cells
         held = max(windowing.length, int(self.calibration_fraction * n_cells))
         return n_cells - min(held, n_cells - windowing.length)
@@ -826,12 +840,12 @@ class HTSVAEDetector(
             Series; NaN where not observed. 3-D input may have another number of
             dates than in fit.
         y : array-like of shape (n_samples,), default=None
-            Class that each sample should look like (class reference only);
-            None compares with the mixture of all classes.
+            Class that each sample should look like (class reference only, else
+            without effect); None compares with the mixture of all classes.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Date at which y holds (class reference, and only where forward-backward
             decodes); or date whose window each sample is compared with (self
-            reference), None taking ``label_time_``.
+            reference), None taking ``label_time_``; or without effect ("any").
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates of X; None takes the training dates.
 
@@ -874,7 +888,7 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,)
-            Minus the highest smoothed date score; NaN without any observation.
+            Minus the highest date score; NaN where all of them are.
         """
         X, _, times, scorer = self._check_scoring(X, None, None, dates)
         return -scorer.samples(X, None, times)
@@ -904,7 +918,7 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,) of int
-            -1 for outliers and for samples without any observation, else 1.
+            -1 for outliers and for samples that get no score, else 1.
         """
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
@@ -933,10 +947,12 @@ class HTSVAEDetector(
                 Divergence of the windows' temporal latent from its prior; for the
                 self reference the score itself.
             spectral
-                Divergence of the date's spectral latents from their prior.
+                Divergence of the date's spectral latents from their prior, which
+                depends on the course of the season; for the self reference on that
+                of the labelled window.
             joint
-                Negative log-likelihood of the date's bands given both; for the
-                self reference given the course of the labelled window.
+                Negative log-likelihood of the date's bands given both, for the self
+                reference again with the course of the labelled window.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         temporal, spectral, joint = scorer.parts(X, classes, times)

@@ -151,8 +151,15 @@ def test_few_samples_set_the_threshold_on_their_last_dates(series):
     moved = quick(window_length=6, max_iter=20)
     moved.fit(later)
     assert moved.threshold_ > detector.threshold_
+    expected = detector.score_timesteps(X)
     detector.fit(X, label_time=3)
     assert detector._first_held_cell == 36
+    # What anything seen is compared with does not depend on labels.
+    detector = quick(window_length=6, max_iter=20, reference="any")
+    detector.fit(X, ["a", "b"], label_time=3)
+    assert detector._first_held_cell == 36 - int(0.2 * 36)
+    found = detector.score_timesteps(X, ["a", "b"], label_time=5)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_fire_is_dated_on_a_real_pixel_with_its_own_irregular_dates(data_home):
@@ -228,6 +235,22 @@ def test_parts_are_nan_where_scores_are(series, reference):
     expected = np.isnan(detector.score_timesteps(series.X, y))
     for part in detector.score_parts(series.X, y).values():
         np.testing.assert_array_equal(np.isnan(part), expected)
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_parts_of_stable_series_pass_their_thresholds_with_or_without_class(dated):
+    make = dict(n_bands=3, n_years=3, period=12, n_classes=3, random_state=1)
+    data = make_pixel_series(900, change_fraction=0, cloud_fraction=0.1, **make)
+    old, new = slice(0, 600), slice(600, None)
+    times = data.label_time[old] if dated else None
+    detector = quick(max_iter=150).fit(data.X[old], data.y[old], label_time=times)
+    for y in (data.y[new], None):
+        for part, limit in zip(
+            detector.score_parts(data.X[new], y).values(),
+            detector.part_thresholds_,
+            strict=True,
+        ):
+            assert 0.02 < (part > limit)[~np.isnan(part)].mean() < 0.12
 
 
 def test_reconstruction_fills_gaps_better_than_the_season_mean(series):
