@@ -98,7 +98,11 @@ def fit_place_model(mean, noise, starts, length):
 
 def _pairs(mean, starts, length):
     """Windows of one series that do not overlap: two arrays (n_pairs, n_latents)."""
-    earlier, later = np.nonzero(starts[:, np.newaxis] + length <= starts)
+    # From each window on, the first one that starts another length later, and so on.
+    ahead = np.arange(length, starts[-1] + 1, length)
+    later = np.searchsorted(starts, starts[:, np.newaxis] + ahead)
+    earlier, _ = np.nonzero(later < len(starts))
+    later = later[later < len(starts)]
     n_pairs = len(mean) * len(earlier)
     # Or of every series the same pair of seasons might be taken.
     every = -(-n_pairs // _MAX_PAIRS)
