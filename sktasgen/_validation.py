@@ -9,12 +9,19 @@ import datetime
 import numbers
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_consistent_length,
+    column_or_1d,
+    gen_batches,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 # datetime64[D] counts from 1970-01-01, ordinal days from 0001-01-01.
 _EPOCH_ORDINAL = 719163
+# Values looked at in one go.
+_CHECKED_SIZE = 2**20
 
 
 def check_series(estimator, X, *, reset, n_bands=None):
@@ -49,9 +56,12 @@ def check_series(estimator, X, *, reset, n_bands=None):
         X,
         reset=reset,
         dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
+        ensure_all_finite=False,
         allow_nd=True,
     )
+    # Bit by bit: in one go it takes memory for a flag per value.
+    for rows in gen_batches(len(X), max(1, _CHECKED_SIZE // max(1, X[:1].size))):
+        assert_all_finite(X[rows], allow_nan=True, input_name="X")
     if X.ndim > 3:
         raise ValueError(
             f"X has {X.ndim} dimensions; expected 3 (n_samples, n_bands, "
@@ -218,21 +228,68 @@ def check_labels(y, n_samples):
     ValueError
         If there are more or fewer labels than samples, one is missing (None or
         NaN), or they are continuous numbers rather than classes.
+    TypeError
+        If some are strings and others are not.
     """
-    y = column_or_1d(y, warn=True)
+    given, y = y, column_or_1d(y, warn=True)
     if len(y) != n_samples:
         raise ValueError(
             f"y has {len(y)} labels, but X has {n_samples} samples: expected one "
             "label per sample."
         )
-    missing = np.array([label is None or label != label for label in y.tolist()])
-    if missing.any():
-        raise ValueError(
-            f"y holds no label (None or NaN) for {missing.sum()} sample(s), first at "
-            f"{int(missing.argmax())}: expected a label for every sample."
-        )
+    _check_values(given, "y", "label")
     check_classification_targets(y)
     return y
+
+
+def check_groups(groups, n_samples):
+    """Return the number of each sample's group, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is not one group per sample, or one is missing (None or NaN).
+    TypeError
+        If some are strings and others are not.
+    """
+    if groups is None:
+        return None
+    found = np.asarray(groups)
+    if found.shape != (n_samples,):
+        raise ValueError(
+            f"groups has shape {found.shape}, but X has {n_samples} samples: expected "
+            f"({n_samples},), one group per sample."
+        )
+    _check_values(groups, "groups", "group")
+    return np.unique(found, return_inverse=True)[1]
+
+
+def _check_values(given, name, what):
+    """Refuse labels of which some are missing, or strings beside other kinds."""
+    # As they were given: NumPy would turn those of a list into strings, NaN too.
+    values = np.asarray(given, dtype=None if hasattr(given, "dtype") else object)
+    values = values.ravel().tolist()
+    missing = np.array([_is_missing(value) for value in values])
+    if missing.any():
+        raise ValueError(
+            f"{name} holds no {what} (None or NaN) for {missing.sum()} sample(s), "
+            f"first at {int(missing.argmax())}: expected a {what} for every sample."
+        )
+    strings = [value for value in values if isinstance(value, str)]
+    others = [value for value in values if not isinstance(value, str)]
+    if strings and others:
+        raise TypeError(
+            f"{name} mixes strings and other values, such as {strings[0]!r} and "
+            f"{others[0]!r}: expected all of one kind."
+        )
+
+
+def _is_missing(value):
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is neither equal to itself nor unequal
+        return True
 
 
 def encode_labels(y, classes, n_samples):

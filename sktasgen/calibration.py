@@ -1,5 +1,7 @@
 """Thresholds that a wanted share of normal scores exceeds, and what to set them on."""
 
+from math import ceil
+
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import genpareto
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 
 # Fewer samples than this are too few to set some aside.
-_MIN_SAMPLES = 10
+MIN_SAMPLES = 10
 # More would not sharpen a threshold.
 _MAX_SAMPLES = 10_000
 # The Pareto tail starts where this share of the scores lies above, or twice the
@@ -33,23 +35,28 @@ def hold_out(observed, strata, groups, share, random):
         Samples of one group are drawn together or not at all; the classes then
         lose what their groups hold.
     share : float
-        Of the samples, or of the groups.
+        Of the samples, or of the groups; of at most 10,000 samples, or as many
+        groups as hold them on average.
     random : RandomState
 
     Returns
     -------
     ndarray of shape (n_samples,) of bool
-        No sample where there are few, and never all of a class.
+        None where less than ten samples may be drawn, and never all of a class:
+        none of one that has so few that its share is less than a sample, nor a
+        group without which a class would be lost.
     """
     held_out = np.zeros_like(observed)
     candidates = random.permutation(np.flatnonzero(observed))
-    if len(candidates) < _MIN_SAMPLES:
+    if len(candidates) < MIN_SAMPLES:
         return held_out
     share = min(share, _MAX_SAMPLES / len(candidates))
     if groups is not None:
-        if len(np.unique(groups[candidates])) < 2:
+        n_groups = len(np.unique(groups[candidates]))
+        if n_groups < 2:
             return held_out
-        splitter = GroupShuffleSplit(1, test_size=share, random_state=random)
+        n_drawn = min(ceil(share * n_groups), n_groups - 1)
+        splitter = GroupShuffleSplit(1, test_size=n_drawn, random_state=random)
         _, drawn = next(splitter.split(candidates, groups=groups[candidates]))
         held_out[candidates[drawn]] = True
         # A group with all that is left of a class goes back to training, whole.

@@ -17,7 +17,7 @@ def viterbi(log_evidence, switch_cost):
     ----------
     log_evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
         Log-evidence of each date for each class; constants per date do not
-        matter, and -inf rules a class out (not all of a date's).
+        matter, and -inf rules a class out, though not all of a date's.
     switch_cost : float
         Nats that a switch between successive dates costs, not negative.
 
@@ -30,7 +30,8 @@ def viterbi(log_evidence, switch_cost):
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If an argument is not as described: if the evidence holds NaN or +inf, or
+        a date at which all classes are -inf, among others.
 
     References
     ----------
@@ -65,7 +66,8 @@ def forward_backward(log_evidence, switch_cost):
     Raises
     ------
     ValueError
-        If an argument is not as described.
+        If an argument is not as described: if the evidence holds NaN or +inf, or
+        a date at which all classes are -inf, among others.
 
     References
     ----------
@@ -112,8 +114,17 @@ def _check(log_evidence, switch_cost):
             f"log_evidence has {log_evidence.ndim} dimensions; expected 3 (n_samples, "
             "n_timesteps, n_classes)."
         )
-    if np.isnan(log_evidence).any():
-        raise ValueError("log_evidence holds NaN; no evidence is 0 for every class.")
+    best = log_evidence.max(axis=2, initial=-np.inf)
+    for values, problem in (
+        (np.isnan(best), "holds NaN; no evidence is 0 for every class"),
+        (best == np.inf, "holds +inf; to rule the other classes out, set them to -inf"),
+        (best == -np.inf, "rules out every class of a date, all of them being -inf"),
+    ):
+        if values.any():
+            sample, date = np.argwhere(values)[0]
+            raise ValueError(
+                f"log_evidence {problem}: first at sample {sample}, date {date}."
+            )
     if not switch_cost >= 0:
         raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
     return log_evidence, float(switch_cost)

@@ -16,12 +16,7 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import (
-    Bunch,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
@@ -30,6 +25,7 @@ from ._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
 from ._validation import (
     as_days,
     check_dates,
+    check_groups,
     check_label_time,
     check_labels,
     check_series,
@@ -37,8 +33,9 @@ from ._validation import (
     encode_labels,
     is_integer,
 )
+from ._warnings import warn
 from .progress import Monitor
-from .scoring import Scorer, chunks, has_enough, standardise
+from .scoring import Scorer, chunks, is_observed, standardise
 
 # More series would not sharpen the place model, nor teach a class better.
 _MAX_DESCRIBED = 10_000
@@ -86,8 +83,9 @@ class HTSVAEDetector(
         Channels of the hidden layers.
     reference : {"class", "self", "any"}, default=None
         What a series is compared with: its class (needs y in fit), its own
-        labelled window (needs label_time in fit), or anything seen. None takes
-        the first that fit's arguments allow.
+        labelled window (needs label_time in fit), or anything seen, whatever its
+        class and whenever: "any" makes no use of y and label_time, in fit and in
+        scoring. None takes the first that fit's arguments allow.
     stride : int, default=None
         Dates between the starts of successive windows in scoring. None takes a
         third of the window.
@@ -106,10 +104,12 @@ class HTSVAEDetector(
         Share of normal dates that `predict_timesteps` may flag, set on what is
         held out of training.
     calibration_fraction : float in (0, 1), default=0.2
-        Share of the samples, class by class, that is held out of training to set
-        the thresholds on; with `groups` in fit, of the groups. With less than ten
-        samples it is the same share of the dates, the last ones, where normality
-        is known at all dates and three windows fit in the series, and else none:
+        Share of the samples, class by class and rounded down, that is held out of
+        training to set the thresholds on; with `groups` in fit, of the groups; of
+        10,000 samples at most. Where that comes to none, with less than ten
+        samples with a score or less than ``1 / calibration_fraction`` in every
+        class, it is the same share of the dates, the last ones, if normality is
+        known at all dates and three windows fit in the series, and else nothing:
         the thresholds are then those of the training samples.
     threshold : {"quantile", "pot"}, default="quantile"
         Whether thresholds are quantiles of the held-out scores, or those of a
@@ -145,7 +145,7 @@ class HTSVAEDetector(
     checkpoint_dir : str or path-like, default=None
         Folder in which the state of the training is kept while fit runs. A fit that
         was interrupted, by whatever, goes on from there when it is called again with
-        the same arguments, and comes to the same bits. Needs an int as
+        the same arguments, and comes, on a CPU, to the same bits. Needs an int as
         `random_state`.
     verbose : int, default=0
         1 prints a line per tenth of the steps. Where scikit-learn has callbacks,
@@ -154,7 +154,8 @@ class HTSVAEDetector(
         Where the network runs, as torch names it; "auto" takes a GPU where
         there is one.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same bits at every fit.
+        Pass an int for the same bits at every fit on a CPU, whatever the number of
+        threads, and the same up to rounding on a GPU.
 
     Attributes
     ----------
@@ -176,11 +177,16 @@ class HTSVAEDetector(
     weights_ : dict of str to ndarray
         Weights of the network.
     loss_curve_ : ndarray of shape (n_iter_,)
-        Negative evidence lower bound per observed cell, step by step.
+        Training loss of each step: the negative evidence lower bound per observed
+        cell, in which the divergences weigh less in the first quarter of the steps
+        and count `free_nats` at least, and with classes half of the mean negative
+        log-probability that a date is of its class rather than another, less in
+        the first quarter too.
     validation_curve_ : ndarray of shape (n_evaluations,), or None
-        The same of the samples that `early_stopping` holds out, every
-        ``max(1, max_iter // 50)`` steps and after the last of `max_iter`. None
-        without it.
+        The plain negative bound per observed cell, without any of that, of the
+        samples that `early_stopping` holds out, parts of them hidden from the
+        encoders as in training: every ``max(1, max_iter // 50)`` steps and after
+        the last of `max_iter`. None without it.
     n_iter_ : int
         Gradient steps taken.
     place_model_ : dict of str to ndarray, or None
@@ -194,9 +200,11 @@ class HTSVAEDetector(
         Date score above which `predict_timesteps` flags when it is given what
         fit was given (y for the class reference).
     mixture_threshold_ : float
-        The same for the class reference without y.
+        The same for the class reference without y: all held-out dates count, as
+        the mixture of all classes knows of no change from one to another.
     part_thresholds_ : ndarray of shape (3,)
-        The same for the parts of `score_parts`, in their order.
+        The same for the parts of `score_parts`, in their order, with or without y:
+        they are set with it, and without it stable windows show their class.
     offset_ : float
         Sample score below which `predict` says outlier.
     n_bands_ : int
@@ -235,10 +243,11 @@ class HTSVAEDetector(
     in which :math:`\\sum_j \\bar L_{kj}` is the bound of a window, averaged over
     those that cover date t, and W the window's length. That is the score for a
     whole number as `smoothing`. With "auto" the bounds :math:`L_{kt}` are the
-    evidence of a chain of classes that switch once in twenty seasons, and the score
-    is the log-odds :math:`\\log p(k_t \\ne y | x) - \\log p(k_t = y | x)` given all
-    dates. Without y the class reference scores
-    :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any" reference :math:`-L_t`.
+    evidence of a chain that changes class once in twenty seasons, however many
+    classes there are, and the score is the log-odds
+    :math:`\\log p(k_t \\ne y | x) - \\log p(k_t = y | x)` given all dates. Without y
+    the class reference scores :math:`-\\log \\sum_k p(k) \\exp L_{kt}`; the "any"
+    reference :math:`-L_t`.
 
     The "self" reference asks whether two windows show one place. Their temporal
     latents, as a two-covariance model has it, vary around what the place is, and
@@ -255,7 +264,8 @@ class HTSVAEDetector(
     network, its chain held to the labels (pseudo-labels): in series that stay the
     same, and before and after the changes of others, it adds the other years.
 
-    A sample without any observation scores NaN and is predicted -1.
+    A sample with too few observations, or for the self reference without any in its
+    labelled window, scores NaN, is predicted -1 and is named in a warning.
 
     Training reads X batch by batch: a memory-mapped array (float32, as
     ``numpy.load(path, mmap_mode="r")`` gives it) is never copied, however large.
@@ -403,10 +413,11 @@ class HTSVAEDetector(
                 (n_samples, n_bands * n_timesteps)
             Training series; NaN where not observed.
         y : array-like of shape (n_samples,), default=None
-            Class of each sample at `label_time`.
+            Class of each sample at `label_time`; of use to the class reference
+            only.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y (or normality) holds; None means at
-            every date.
+            every date. The "any" reference takes all dates for normal even so.
         groups : array-like of shape (n_samples,), default=None
             Places, fields or tiles whose samples are alike: those of a group are
             held out of training together.
@@ -422,7 +433,13 @@ class HTSVAEDetector(
             `warm_start` meets a network of another size. A fitted detector then
             stays as it was.
         TypeError
-            If `label_time` or `dates` is of a wrong type.
+            If `label_time` or `dates` is of a wrong type, or y or `groups` mixes
+            strings with other values.
+
+        Warns
+        -----
+        UserWarning
+            If samples get no score, or no group can be held out.
         """
         most_steps = sum(self._n_steps(twice=True))
         context = self._init_callback_context(max_subtasks=most_steps)
@@ -440,9 +457,7 @@ class HTSVAEDetector(
         n, _, n_timesteps = X.shape
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
-        if groups is not None:
-            groups = column_or_1d(groups)
-            check_consistent_length(groups, X)
+        groups = check_groups(groups, n)
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
         classes = None
@@ -450,21 +465,23 @@ class HTSVAEDetector(
             classes = encode_labels(y, self.classes_, n)
         weights = self._initial_weights(before)
         observed = self._fit_scale(X, keep=weights is not None)
-        self._warn_of_unscored(X)
+        self._warn_of_unscored(X, times)
 
         def hold_out(candidates, share):
             strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
         # What gets no score sets no threshold.
-        held_out = hold_out(self._scored(X), self.calibration_fraction)
+        candidates = self._scored(X, times)
+        held_out = hold_out(candidates, self.calibration_fraction)
+        self._warn_of_groups(held_out, candidates, groups)
         self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
         if self.early_stopping:
             candidates = observed & training
             validation = hold_out(candidates, self.validation_fraction)
-            self._check_validation(validation, candidates)
+            self._check_validation(validation, candidates, groups)
             training &= ~validation
 
         def finish(trained):
@@ -628,18 +645,48 @@ class HTSVAEDetector(
         """
         windowing = self._windowing(n_timesteps)
         n_cells = windowing.calendar.n_cells
-        if held_out.any() or times is not None or n_cells < 3 * windowing.length:
+        known = times is None or self.reference_ == "any"
+        if held_out.any() or not known or n_cells < 3 * windowing.length:
             return n_cells
         held = max(windowing.length, int(self.calibration_fraction * n_cells))
         return n_cells - min(held, n_cells - windowing.length)
 
-    def _check_validation(self, validation, candidates):
-        if not validation.any():
-            raise ValueError(
-                f"early_stopping=True: validation_fraction={self.validation_fraction} "
-                f"of {candidates.sum()} training samples, class by class and rounded "
-                "down, is none: raise it, or give more samples."
+    def _warn_of_groups(self, held_out, candidates, groups):
+        """Say so if no group can be held out, though there are enough samples."""
+        if groups is None or held_out.any():
+            return
+        if candidates.sum() >= calibration.MIN_SAMPLES:
+            warn(
+                f"None of the {len(np.unique(groups[candidates]))} groups can be held "
+                "out of training, as one must stay there, and some of every class: "
+                f"calibration_fraction={self.calibration_fraction} of the groups is "
+                "none, and false_alarm_rate need not hold for new groups. Give more "
+                "groups, or none."
             )
+
+    def _check_validation(self, validation, candidates, groups):
+        if validation.any():
+            return
+        n, least = candidates.sum(), calibration.MIN_SAMPLES
+        if n < least:
+            reason = (
+                f"it takes {least} samples with observations, beside those that the "
+                f"thresholds are set on, to hold some out, and there are {n}: give "
+                "more samples, or set early_stopping=False."
+            )
+        elif groups is not None:
+            reason = (
+                f"none of the {len(np.unique(groups[candidates]))} groups can be held "
+                "out, as one must stay in training, and some of every class: give "
+                "more groups, or none."
+            )
+        else:
+            reason = (
+                f"validation_fraction={self.validation_fraction} of {n} training "
+                "samples, class by class and rounded down, is none: raise it, or give "
+                "more samples."
+            )
+        raise ValueError(f"early_stopping=True: {reason}")
 
     def _identity(self, X, seed, weights):
         """What all trainings of a fit depend on, or None where no state is kept."""
@@ -765,7 +812,8 @@ class HTSVAEDetector(
         if scorer is not None:
             asked[_spread(samples, _MAX_DESCRIBED)] = True
         found = [], [], []
-        for rows in chunks(X, len(samples)):
+        size = X[:1].size * len(self.classes_)
+        for rows in chunks(X, len(samples), size):
             chunk = samples[rows]
             shown = np.zeros((len(chunk), len(self.classes_), n_windows), dtype=bool)
             given = 0 if classes is None else classes[chunk]
@@ -818,8 +866,7 @@ class HTSVAEDetector(
             None if times is None else times[rows],
         )
         if self.contamination != "auto":
-            every = self._scorer(X.shape[2]).timesteps(X, *self._given(None, None, X))
-            highest = scores.sample_maximum(every)
+            highest = self._scorer(X.shape[2]).samples(X, *self._given(None, None, X))
             self.offset_ = -float(np.nanquantile(highest, 1 - self.contamination))
 
     def _calibrate(self, X, classes, times):
@@ -883,12 +930,12 @@ class HTSVAEDetector(
             Series; NaN where not observed. 3-D input may have another number of
             dates than in fit.
         y : array-like of shape (n_samples,), default=None
-            Class that each sample should look like (class reference only);
-            None compares with the mixture of all classes.
+            Class that each sample should look like (class reference only, else
+            without effect); None compares with the mixture of all classes.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Date at which y holds (class reference, and only where forward-backward
             decodes); or date whose window each sample is compared with (self
-            reference), None taking ``label_time_``.
+            reference), None taking ``label_time_``; or without effect ("any").
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates of X; None takes the training dates.
 
@@ -918,7 +965,7 @@ class HTSVAEDetector(
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         threshold = self.mixture_threshold_ if classes is None else self.threshold_
-        return scorer.timesteps(X, classes, times) > threshold
+        return scorer.exceed(X, classes, times, threshold)
 
     def score_samples(self, X, *, dates=None):
         """Score how normal each sample is.
@@ -931,10 +978,10 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,)
-            Minus the highest smoothed date score; NaN without any observation.
+            Minus the highest date score; NaN where all of them are.
         """
         X, _, times, scorer = self._check_scoring(X, None, None, dates)
-        return -scores.sample_maximum(scorer.timesteps(X, None, times))
+        return -scorer.samples(X, None, times)
 
     def decision_function(self, X, *, dates=None):
         """`score_samples` less `offset_`: negative for outliers.
@@ -961,7 +1008,7 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,) of int
-            -1 for outliers and for samples without any observation, else 1.
+            -1 for outliers and for samples that get no score, else 1.
         """
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
@@ -990,10 +1037,12 @@ class HTSVAEDetector(
                 Divergence of the windows' temporal latent from its prior; for the
                 self reference the score itself.
             spectral
-                Divergence of the date's spectral latents from their prior.
+                Divergence of the date's spectral latents from their prior, which
+                depends on the course of the season; for the self reference on that
+                of the labelled window.
             joint
-                Negative log-likelihood of the date's bands given both; for the
-                self reference given the course of the labelled window.
+                Negative log-likelihood of the date's bands given both, for the self
+                reference again with the course of the labelled window.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         temporal, spectral, joint = scorer.parts(X, classes, times)
@@ -1016,9 +1065,7 @@ class HTSVAEDetector(
             number of dates. NaN without any observation.
         """
         X, _, _, scorer = self._check_scoring(X, None, None, dates)
-        latents = scorer.embed(X)
-        latents[np.isnan(X).all(axis=(1, 2))] = np.nan
-        return latents
+        return scorer.embed(X)
 
     @property
     def _n_features_out(self):
@@ -1042,8 +1089,7 @@ class HTSVAEDetector(
             In the units of X, without NaN but for samples without observation.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
-        mean, _ = scorer.decode(X, classes, times)
-        mean[np.isnan(X).all(axis=(1, 2))] = np.nan
+        mean = scorer.reconstruct(X, classes, times)
         return mean if self._series_ndim == 3 else mean.reshape(len(mean), -1)
 
     def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
@@ -1160,7 +1206,7 @@ class HTSVAEDetector(
         scorer = self._scorer(n_timesteps, dates)
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
-        self._warn_of_unscored(X)
+        self._warn_of_unscored(X, times, dates)
         return X, *self._given(y, times, X), scorer
 
     def _given(self, y, times, X):
@@ -1173,24 +1219,33 @@ class HTSVAEDetector(
             times = np.full(n, min(self.label_time_, n_timesteps - 1), dtype=np.intp)
         return classes, times
 
-    def _scored(self, X):
-        """Which samples have enough observations to be scored."""
-        return has_enough(X, self.min_observations)
+    def _scored(self, X, times, dates=None):
+        """Which samples are observed where it takes observations to score them."""
+        return np.logical_and(*self._observed(X, times, dates))
 
-    def _warn_of_unscored(self, X):
-        """Name the samples that have too few observations to be scored."""
-        enough = self._scored(X)
-        if enough.all():
-            return
-        few = np.flatnonzero(~enough)
-        named = ", ".join(map(str, few[:5])) + (", ..." if len(few) > 5 else "")
-        warnings.warn(
-            f"{len(few)} of {len(X)} samples have fewer than "
-            f"{min(self.min_observations, X.shape[2])} observed dates and get no "
-            f"score: {named}.",
-            UserWarning,
-            stacklevel=4,
-        )
+    def _observed(self, X, times, dates):
+        """Samples seen on enough dates, and those seen in their own window."""
+        own_times = None
+        if self.reference_ == "self":
+            _, own_times = self._given(None, times, X)
+        windowing = self._windowing(X.shape[2], dates)
+        return is_observed(X, self.min_observations, windowing, own_times)
+
+    def _warn_of_unscored(self, X, times, dates=None):
+        """Name the samples that get no score, and say why."""
+        enough, own = self._observed(X, times, dates)
+        least = min(self.min_observations, X.shape[2])
+        for unscored, reason in (
+            (~enough, f"fewer than {least} observed dates"),
+            (enough & ~own, "no observation in the window around label_time"),
+        ):
+            found = np.flatnonzero(unscored)
+            if len(found):
+                named = ", ".join(map(str, found[:5])) + ", ..." * (len(found) > 5)
+                warn(
+                    f"{len(found)} of {len(X)} samples have {reason} and get no "
+                    f"score: {named}."
+                )
 
     def _calendar(self, n_timesteps, dates):
         """The calendar of series with these dates, or the training ones."""

@@ -5,6 +5,7 @@ labelled window, and how far another may lie from it is learnt from how much
 windows of one series differ beside windows of different series.
 """
 
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class PlaceModel(NamedTuple):
     changed: np.ndarray
 
 
-def fit_place_model(mean, noise, gap):
+def fit_place_model(mean, noise, starts, length):
     """Estimate the covariances within a place and between places.
 
     Two windows of one series that do not overlap show the same place, unless it
@@ -59,8 +60,10 @@ def fit_place_model(mean, noise, gap):
     noise : ndarray of shape (n_latents,)
         Mean posterior variance of the latents: stands for the variance within a
         place where no series has two windows apart.
-    gap : int
-        Windows that start this many windows apart do not overlap.
+    starts : ndarray of shape (n_windows,) of int
+        First cell of each window, rising.
+    length : int
+        Cells in a window.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def fit_place_model(mean, noise, gap):
     active = np.flatnonzero(known.var(axis=0) > _ACTIVE_VARIANCE)
     known = known[:, active] - center[active]
     total = known.T @ known / len(known)
-    first, second = _pairs(mean[:, :, active] - center[active], gap)
+    first, second = _pairs(mean[:, :, active] - center[active], starts, length)
     if len(first) == 0:
         changed = _CHANGED
         basis, ratio = _directions(total, np.diag(noise[active].astype(np.float64)))
@@ -93,21 +96,20 @@ def fit_place_model(mean, noise, gap):
     return PlaceModel(center, full, ratio, np.array([changed]))
 
 
-def _pairs(mean, gap):
+def _pairs(mean, starts, length):
     """Windows of one series that do not overlap: two arrays (n_pairs, n_latents)."""
-    lags = range(gap, mean.shape[1], gap)
-    n_pairs = len(mean) * sum(mean.shape[1] - lag for lag in lags)
-    every = 1 + n_pairs // _MAX_PAIRS
-    first, second = (
-        np.concatenate(
-            [np.empty((0, mean.shape[2]))]
-            + [np.concatenate(part)[::every] for part in parts]
-        )
-        for parts in (
-            [mean[:, :-lag] for lag in lags],
-            [mean[:, lag:] for lag in lags],
-        )
-    )
+    # From each window on, the first one that starts another length later, and so on.
+    ahead = np.arange(length, starts[-1] + 1, length)
+    later = np.searchsorted(starts, starts[:, np.newaxis] + ahead)
+    earlier, _ = np.nonzero(later < len(starts))
+    later = later[later < len(starts)]
+    n_pairs = len(mean) * len(earlier)
+    # Or of every series the same pair of seasons might be taken.
+    every = -(-n_pairs // _MAX_PAIRS)
+    while gcd(every, len(earlier)) > 1:
+        every += 1
+    series, pair = np.divmod(np.arange(0, n_pairs, max(1, every)), len(earlier) or 1)
+    first, second = mean[series, earlier[pair]], mean[series, later[pair]]
     seen = ~np.isnan(first + second).any(axis=1)
     return first[seen], second[seen]
 

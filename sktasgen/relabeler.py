@@ -89,7 +89,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         All labels of fit.
     stable_mask_ : ndarray of shape (n_samples,) of bool
         Samples of fit without a change: nowhere a run of flagged dates as long as
-        a quarter of a window. Samples without any observation are not stable.
+        a quarter of a window. Samples that get no score are not stable.
     detector_ : estimator
         The fitted detector.
     classifier_, date_classifier_ : estimator or None
@@ -247,7 +247,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             y,
             label_time=label_time,
         )
-        self.stable_mask_ = self._find_stable(X, flags)
+        self.stable_mask_ = self._find_stable(X, times, flags)
         self._fit_classifiers(
             _Labelled(X, encode_labels(y, classes, n), times, flags, weights), random
         )
@@ -265,11 +265,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             for name, request in requested.items()
         }
 
-    def _find_stable(self, X, flags):
+    def _find_stable(self, X, times, flags):
         """Samples that nowhere differ from their label for long."""
         run = longest_run(flags, ~np.isnan(X).all(axis=1))
         # What is too little to be scored is too little to be called stable.
-        return self.detector_._scored(X) & (run < self.detector_.window_length_ / 4)
+        scored = self.detector_._scored(X, times)
+        return scored & (run < self.detector_.window_length_ / 4)
 
     def _fit_classifiers(self, data, random):
         """Choose span and switch cost on held-out labels, then fit on all."""

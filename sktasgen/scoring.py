@@ -70,31 +70,48 @@ class Scorer:
 
     def timesteps(self, X, classes, times):
         """Score of each date: ndarray of shape (n_samples, n_timesteps)."""
-        score = np.full((len(X), X.shape[2]), np.nan, X.dtype)
-        for rows in chunks(X):
-            given = _rows((classes, times), rows)
-            found = self._self_scores if self.reference == "self" else self._elbo_scores
-            score[rows] = np.where(self._known(X[rows]), found(X[rows], *given), np.nan)
-        return score if self.decodes(classes) else self._smooth(score)
+        return self._by_chunk(self._timesteps, X, classes, times)
+
+    def exceed(self, X, classes, times, threshold):
+        """Dates with a higher score: ndarray of shape (n_samples, n_timesteps)."""
+
+        def exceed(*chunk):
+            return self._timesteps(*chunk) > threshold
+
+        return self._by_chunk(exceed, X, classes, times)
+
+    def samples(self, X, classes, times):
+        """Highest score of each sample's dates: ndarray of shape (n_samples,)."""
+
+        def highest(*chunk):
+            return scores.sample_maximum(self._timesteps(*chunk))
+
+        return self._by_chunk(highest, X, classes, times)
 
     def parts(self, X, classes, times):
-        """Temporal, spectral and joint score of each date: a list of three."""
-        parts = np.full((3, len(X), X.shape[2]), np.nan, X.dtype)
-        for rows in chunks(X):
-            given = _rows((classes, times), rows)
-            grid = self.grid(X[rows])
-            repeated, course = self._decoded_under(grid, *given)
-            found = self._runner(grid.dtype).parts(grid, repeated, course=course)
-            found = [self._per_timestep(part) for part in found]
-            if self.reference == "self":
-                found[0] = self._self_scores(X[rows], *given)
-            parts[:, rows] = np.where(self._known(X[rows]), found, np.nan)
-        return [self._smooth(part) for part in parts]
+        """Temporal, spectral and joint score of each date: an array of three."""
+        return self._by_chunk(self._parts, X, classes, times, axis=1)
 
-    def _known(self, X):
-        """Dates that get a score, (n_samples, n_timesteps)."""
-        enough = has_enough(X, self.min_observations)
-        return enough[:, np.newaxis] & ~np.isnan(X).all(axis=1)
+    def _timesteps(self, X, classes, times):
+        find = self._self_scores if self.reference == "self" else self._elbo_scores
+        score = self._known(find(X, classes, times), X, times)
+        return score if self.decodes(classes) else self._smooth(score)
+
+    def _parts(self, X, classes, times):
+        grid = self.grid(X)
+        repeated, course = self._decoded_under(grid, classes, times)
+        found = self._runner(grid.dtype).parts(grid, repeated, course=course)
+        found = [self._per_timestep(part) for part in found]
+        if self.reference == "self":
+            found[0] = self._self_scores(X, classes, times)
+        return np.stack([self._smooth(self._known(part, X, times)) for part in found])
+
+    def _known(self, score, X, times):
+        """The scores of dates that get one, NaN at the others."""
+        own_time = times if self.reference == "self" else None
+        enough, own = is_observed(X, self.min_observations, self.windowing, own_time)
+        known = (enough & own)[:, np.newaxis] & ~np.isnan(X).all(axis=1)
+        return np.where(known, score, np.nan).astype(X.dtype, copy=False)
 
     def _smooth(self, score):
         width = _SMOOTHING if self.smoothing == "auto" else self.smoothing
@@ -120,9 +137,7 @@ class Scorer:
         bound, _ = self._runner(X.dtype).elbo(self.grid(X))
         seen = ~np.isnan(X).all(axis=1, keepdims=True)
         date = np.where(seen, self._per_timestep(bound), np.nan).transpose(0, 2, 1)
-        calendar = self.windowing.calendar
-        dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
-        cost = np.log(max(dates_per_season, 1) / _CHANGES_PER_SEASON)
+        cost = switch_cost(self.windowing.calendar, len(self.class_prior))
         log_prior = np.log(self.class_prior)
         return scores.course_probability(date, log_prior, cost, classes, times)
 
@@ -143,16 +158,35 @@ class Scorer:
         empty = np.isnan(aligned_windows(grid, self.windowing.cells))
         mean[empty.all(axis=(1, 3))] = np.nan
         noise = np.exp(log_var).mean(axis=(0, 1))
-        gap = -(-self.windowing.length // self.windowing.stride)
-        return places.fit_place_model(mean, noise, gap)
+        starts, length = self.windowing.starts, self.windowing.length
+        return places.fit_place_model(mean, noise, starts, length)
 
     # Latents and reconstruction
 
     def embed(self, X):
-        """Latents of each series, averaged: ndarray of shape (n_samples, n_latents)."""
-        n_layers = self.windowing.calendar.n_layers
-        latents = self._runner(X.dtype).embed(self.grid(X))
-        return latents.reshape(len(X), n_layers, -1).mean(axis=1)
+        """Latents of each series, averaged: ndarray of shape (n_samples, n_latents).
+
+        NaN without any observation.
+        """
+
+        def embed(X):
+            n_layers = self.windowing.calendar.n_layers
+            latents = self._runner(X.dtype).embed(self.grid(X))
+            latents = latents.reshape(len(X), n_layers, -1).mean(axis=1)
+            latents[np.isnan(X).all(axis=(1, 2))] = np.nan
+            return latents
+
+        return self._by_chunk(embed, X)
+
+    def reconstruct(self, X, classes, times):
+        """Mean of every cell, in the units of X; NaN without any observation."""
+
+        def reconstruct(X, classes, times):
+            mean, _ = self.decode(X, classes, times)
+            mean[np.isnan(X).all(axis=(1, 2))] = np.nan
+            return mean
+
+        return self._by_chunk(reconstruct, X, classes, times)
 
     def decode(self, X, classes, times, *, rng=None):
         """Mean and standard deviation of every cell, in the units of X.
@@ -186,7 +220,7 @@ class Scorer:
         if classes is not None:
             classes = np.repeat(classes, self.windowing.calendar.n_layers)
         if self.reference == "self":
-            # A series without a labelled window stands for itself.
+            # Without a labelled window there is no score, but something to decode.
             course = [np.nan_to_num(part) for part in self._own_course(grid, times)]
         return classes, course
 
@@ -208,6 +242,29 @@ class Scorer:
         return mean, log_var
 
     # Between series and windows
+
+    def _by_chunk(self, function, X, *given, axis=0):
+        """Results of a function for all samples, as many at a time as memory allows.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(X, *given)`` gives an array, the samples on `axis`.
+        X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        *given : ndarrays of shape (n_samples,), or None
+        """
+        calendar = self.windowing.calendar
+        n_cells = calendar.n_layers * calendar.n_cells
+        sample_size = n_cells * (X.shape[1] + len(self.class_prior))
+        result = None
+        for rows in chunks(X, sample_size=sample_size):
+            found = function(X[rows], *_rows(given, rows))
+            if result is None:
+                shape = list(found.shape)
+                shape[axis] = len(X)
+                result = np.empty(shape, found.dtype)
+            result[(slice(None),) * axis + (rows,)] = found
+        return result
 
     def grid(self, X):
         """Standardised series on the season grid, layers as series of their own."""
@@ -244,15 +301,50 @@ def standardise(X, center, scale):
     return (X - center) / scale.astype(X.dtype)[:, np.newaxis]
 
 
-def has_enough(X, min_observations):
-    """Which samples are observed on enough dates, as far as there are as many."""
-    seen = [(~np.isnan(X[rows]).all(axis=1)).sum(axis=1) for rows in chunks(X)]
-    return np.concatenate(seen) >= min(min_observations, X.shape[2])
+def switch_cost(calendar, n_classes):
+    """Nats that a switch to another class costs between two dates of a calendar.
+
+    So many that a season holds 0.05 changes on average, whatever the number of its
+    dates and of the classes: see `decoding` for the chain.
+    """
+    dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
+    change = _CHANGES_PER_SEASON / max(dates_per_season, 1)
+    return np.log(1 - change) - np.log(change / (n_classes - 1))
 
 
-def chunks(X, n=None):
-    """Slices over n rows of X, or all, each of a bounded number of values."""
-    size = max(1, _CHUNK_SIZE // max(1, X[:1].size))
+def is_observed(X, min_observations, windowing, own_times=None):
+    """Which samples are observed where it takes observations to score them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+    min_observations : int
+    windowing : windows.Windowing
+    own_times : ndarray of shape (n_samples,) of int, default=None
+        Date whose window each sample is compared with.
+
+    Returns
+    -------
+    enough : ndarray of shape (n_samples,) of bool
+        On enough dates, as far as there are as many.
+    own : ndarray of shape (n_samples,) of bool
+        In their own window; True without `own_times`.
+    """
+    enough, own = np.ones((2, len(X)), dtype=bool)
+    for rows in chunks(X):
+        seen = ~np.isnan(X[rows]).all(axis=1)
+        enough[rows] = seen.sum(axis=1) >= min(min_observations, X.shape[2])
+        if own_times is not None:
+            own[rows] = (seen & windowing.in_own(own_times[rows])).any(axis=1)
+    return enough, own
+
+
+def chunks(X, n=None, sample_size=None):
+    """Slices over n rows of X, or all, each of a bounded number of values.
+
+    `sample_size` is the number of values that a row comes to, if not its own.
+    """
+    size = max(1, _CHUNK_SIZE // max(1, sample_size or X[:1].size))
     return gen_batches(len(X) if n is None else n, size)
 
 

@@ -206,6 +206,16 @@ class Windowing:
         """Grid cell in each slot of the window nearest to each timestep."""
         return window_cells(self.own_starts(timesteps), self.length, self.calendar)
 
+    def in_own(self, timesteps):
+        """Which timesteps the window nearest to each timestep covers.
+
+        Returns
+        -------
+        ndarray of shape (n, n_timesteps) of bool
+        """
+        away = self.calendar.cell - self.own_starts(timesteps)[:, np.newaxis]
+        return (away >= 0) & (away < self.length)
+
     def near(self, timesteps):
         """Which windows the class at a timestep is taken to hold for.
 

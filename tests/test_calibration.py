@@ -109,3 +109,12 @@ def test_where_nothing_is_known_all_dates_are_normal():
     scores = np.array([[0.0, np.nan], [5.0, 1.0]])
     nothing = np.full(3, np.nan)
     assert (probability_normal(scores, nothing, np.zeros(3)) == 1).all()
+
+
+@pytest.mark.parametrize(("share", "n_drawn"), [(0.9, 1), (0.2, 1), (0.5, 1)])
+def test_one_of_two_groups_stays_in_training_whatever_the_share(share, n_drawn):
+    groups = np.repeat([0, 1], 10)
+    random = np.random.RandomState(0)
+    drawn = hold_out(np.ones(20, bool), np.zeros(20, int), groups, share, random)
+    assert len(np.unique(groups[drawn])) == n_drawn
+    assert drawn.sum() == 10

@@ -79,3 +79,20 @@ def test_bad_evidence_is_named(decode):
     for cost in (-1.0, np.nan):
         with pytest.raises(ValueError, match="switch_cost"):
             decode(np.zeros((1, 4, 2)), cost)
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([-np.inf, -np.inf], "rules out every class.*sample 1, date 2"),
+        ([np.inf, 0.0], r"\+inf.*sample 1, date 2"),
+        ([np.inf, -np.inf], r"\+inf.*sample 1, date 2"),
+    ],
+)
+def test_infinite_evidence_that_leaves_no_probability_is_named(decode, values, message):
+    """Or NaN, and labels out of nowhere, come back."""
+    log_evidence = np.zeros((2, 4, 2))
+    log_evidence[1, 2] = values
+    with pytest.raises(ValueError, match=message):
+        decode(log_evidence, 1.0)

@@ -296,6 +296,23 @@ def test_skops_trusts_the_detector_and_nothing_else(series, fitted):
     assert_same(loaded, fitted, series.X, series.y)
 
 
+def test_skops_asks_for_trust_in_what_the_guide_says(series, tmp_path):
+    days = np.datetime64("2020-01-05") + 30 * np.arange(24)
+    detector = "sktasgen.detector.HTSVAEDetector"
+    path = f"pathlib.{type(tmp_path).__name__}"
+    for params, expected in (
+        (dict(checkpoint_dir=str(tmp_path), dates=days), [detector]),
+        (dict(dates=list(days)), [detector]),
+        (dict(checkpoint_dir=tmp_path), [path, detector]),
+        (dict(dates=days.tolist()), ["datetime.date", detector]),
+    ):
+        fitted = quick(**params).fit(series.X, series.y)
+        saved = skops.io.dumps(fitted)
+        assert skops.io.get_untrusted_types(data=saved) == expected
+        loaded = skops.io.loads(saved, trusted=expected)
+        assert_same(loaded, fitted, series.X, series.y)
+
+
 # The values within
 
 

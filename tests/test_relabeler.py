@@ -101,6 +101,17 @@ def test_stable_samples_are_those_that_did_not_change(series):
     assert fitted.stable_mask_[stable].mean() > 0.5
 
 
+def test_samples_without_a_score_are_not_called_stable(series):
+    X = series.X.copy()
+    X[3, :, 10:26] = np.nan  # around its label: nothing to compare with
+    X[5, :, 2:] = np.nan
+    fitted = quick(detector__reference="self")
+    with pytest.warns(UserWarning, match="get no score"):
+        fitted.fit(X, series.y, label_time=18)
+    assert not fitted.stable_mask_[[3, 5]].any()
+    assert fitted.stable_mask_.any()
+
+
 # What it promises
 
 

@@ -132,3 +132,13 @@ def test_windows_keep_the_dtype(dtype):
     windows = aligned_windows(np.ones((1, 2, 6), dtype), cells)
     assert windows.dtype == dtype
     assert overlap_average(windows, cells, 6).dtype == dtype
+
+
+def test_timesteps_of_the_own_window_are_those_in_its_cells():
+    days = np.array([0, 3, 40, 41, 100, 180, 181, 300, 360, 400, 500])
+    calendar = Calendar.from_dates(np.datetime64("2021-01-05") + days, period=12)
+    windowing = Windowing(calendar, length=5, stride=2)
+    times = np.arange(len(days))
+    for t, covered in enumerate(windowing.in_own(times)):
+        cells = windowing.own_cells(times[t : t + 1])[0]
+        np.testing.assert_array_equal(covered, np.isin(calendar.cell, cells))

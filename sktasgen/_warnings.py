@@ -1,0 +1,21 @@
+"""Warnings that point at the user's own line, however deep they arise."""
+
+import os
+import sys
+import warnings
+
+import sklearn
+
+# Neither ours nor those of scikit-learn's wrappers around our methods.
+_PASSED_BY = tuple(
+    os.path.dirname(os.path.abspath(path)) + os.sep
+    for path in (__file__, sklearn.__file__)
+)
+
+
+def warn(message, category=UserWarning):
+    """Warn at the innermost line outside of the package and scikit-learn."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_code.co_filename.startswith(_PASSED_BY):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
