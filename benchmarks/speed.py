@@ -463,7 +463,7 @@ def _limits():
     """Bytes per second of a copy, and operations per second of large products."""
     values = torch.zeros(2**28, dtype=torch.uint8, device=DEVICE)
     matrices = {
-        dtype: torch.ones(2**13, 2**13, dtype=dtype, device=DEVICE)
+        dtype: torch.randn(2**13, 2**13, dtype=dtype, device=DEVICE)
         for dtype in (SINGLE, HALF)
     }
     calls = {dtype: partial(_finished, torch.mm, m, m) for dtype, m in matrices.items()}
