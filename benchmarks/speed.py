@@ -3,93 +3,105 @@
 Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
 the packages of ``benchmarks/requirements.txt`` installed::
 
-    python -m benchmarks.speed                    # everything
-    python -m benchmarks.speed scoring classes    # some parts
+    OMP_NUM_THREADS=1 python -m benchmarks.speed                    # everything
+    OMP_NUM_THREADS=1 python -m benchmarks.speed scoring classes    # some parts
 
-What a table compares runs in one process on one thread, in turn; a figure is the
-median of its runs. Ratios travel between machines, the seconds beside them do not.
+What a table compares runs in one process on one thread, in turn: a time is the median
+of the rounds, a ratio the median of the rounds' ratios. Ratios travel between machines,
+the figures beside them do not.
 
-``training``: gradient steps of the detector's network, fed by the detector's own
-batches and by skorch's default DataLoader, which asks for one window at a time: from
-the same dataset, which cuts a window when it is asked for and hides parts of it at
-random, or from windows cut ahead, not counted, with their parts hidden batch by batch.
-PyOD's VAE, at about as many weights, trains on the same windows as rows.
+``training``: the same steps fed by the detector's own batches and by skorch's default
+DataLoader, which asks for one window at a time: from a dataset that cuts it and hides
+parts of it then, as the own batches do, or from a list of windows cut ahead, not
+counted. Own batches without steps, and steps on one batch, say where the own time goes.
+PyOD's VAE, of about as many weights, trains on the same windows as rows.
 
 ``scoring``: series per second of ``score_timesteps`` and of COLD on the same series.
 
-``stride``: what fewer windows cost in rank and in change dates, with class reference.
+``classes``: ``score_timesteps`` under K classes beside one.
 
-``classes``: ``score_timesteps(X)`` under K classes beside one.
+``scaling``: time and memory by number of series, each call in a process of its own that
+reads them from a memory-mapped file (Linux only).
 
-``scaling``: time of a fit of 100 steps and of scoring, and the most memory each holds
-beyond its input and output, by number of series.
+``stride``: what fewer windows cost in rank and in change dates.
 
-``gpu``: windows per second there, and what share of its limits that is.
+``gpu``: the share of a GPU's limits that is reached, limits as measured: the bytes of a
+copy, the products of large matrices. Bytes moved are those that operations read and
+write, one by one. Then whole calls beside their parts: the largest part is the bound.
 """
 
 import argparse
+import ctypes
 import datetime
-import json
-import subprocess
-import sys
+import gc
+import multiprocessing
+import tempfile
 import time
+import warnings
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from benchmarks import data, peers
+from benchmarks import data, peers, streaming
 from sktasgen import HTSVAEDetector
+from sktasgen import training as own
 from sktasgen.datasets import make_pixel_series
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
 
-N_RUNS = 5
+N_ROUNDS = 5
 PACKAGES = "sktasgen numpy scikit-learn torch skorch pyod pyxccd".split()
 
 
-def medians(calls, n_runs=N_RUNS):
-    """Median seconds of each of some functions, run in turn after a first round."""
+def in_turn(calls, n_rounds=N_ROUNDS):
+    """Seconds of each of some functions in rounds after a first one, not counted."""
     seconds = {name: [] for name in calls}
-    for _ in range(n_runs + 1):
+    for _ in range(n_rounds + 1):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
-    return {name: np.median(found[1:]) for name, found in seconds.items()}
+    return {name: np.array(found[1:]) for name, found in seconds.items()}
 
 
 class Table:
     """Rows printed as they come, of text and of figures to four digits."""
 
     def __init__(self, title, *header):
-        print(
-            f"\n### {title}\n\n| {' | '.join(header)} |\n" + "|---" * len(header) + "|"
-        )
+        rule = "|---" * len(header)
+        print(f"\n### {title}\n\n| {' | '.join(header)} |\n{rule}|")
 
     def add(self, *cells):
         print(f"| {' | '.join(map(_text, cells))} |", flush=True)
 
 
 def _text(cell):
+    if isinstance(cell, np.ndarray):
+        cell = float(np.median(cell))
     if not isinstance(cell, float):
         return str(cell)
     return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
 
 
-def fitted(series, reference, **params):
-    """A detector after a few steps: they are as fast as the last ones."""
+def simulated(n):
+    """Simulated series in the precision that satellite data have."""
+    series = make_pixel_series(n, random_state=0)
+    series.X = series.X.astype(np.float32)
+    return series
+
+
+def fitted(series, reference="class", **params):
+    """A detector; after a few steps it is as fast as after many."""
     detector = HTSVAEDetector(
-        period=series.period, reference=reference, random_state=0
+        period=series.period, reference=reference, random_state=0, device="cpu"
     ).set_params(**params)
     y = series.y if reference == "class" else None
     return detector.fit(series.X, y, label_time=series.label_time)
-
-
-def in_float32(series):
-    """The same series in the precision that satellite data have."""
-    series.X = series.X.astype(np.float32)
-    return series
 
 
 # training ----------------------------------------------------------------------
@@ -101,57 +113,53 @@ def training():
     """Table of windows trained on per second."""
     table = Table(
         f"Training, {N_STEPS} steps of {BATCH_SIZE} windows",
-        "bands",
-        "network",
-        "batches",
-        "windows per second",
-        "time beside own",
+        *("bands", "network", "batches", "windows per second", "time beside own"),
     )
-    _add_training(table, data.cerrado("disjoint"))
-    _add_training(table, in_float32(make_pixel_series(1000, random_state=0)))
+    for series in (data.cerrado("disjoint"), simulated(1000)):
+        detector, dataset, train = trainings(series)
+        one_by_one = OneByOne(dataset)
+        windows = [one_by_one[index] for index in range(len(one_by_one))]
+        loader = "skorch's default loader"
+        train[f"{loader}, same dataset"] = partial(train["own"], loaded(one_by_one))
+        train[f"{loader}, windows cut ahead"] = partial(train["own"], loaded(windows))
+        calls = {("**sktasgen**", batches): call for batches, call in train.items()}
+        n_weights = sum(part.size for part in detector.weights_.values())
+        rows = np.stack([inputs["x"].numpy().ravel() for inputs, _ in windows])
+        vae, n_others = pyod_vae(rows, n_weights)
+        calls[f"PyOD VAE, {n_others / n_weights:.2f} x the weights", "its own"] = vae
+        found = in_turn(calls)
+        for row, seconds in found.items():
+            rate = N_STEPS * BATCH_SIZE / seconds
+            beside = seconds / found["**sktasgen**", "own"]
+            table.add(series.X.shape[1], *row, rate, beside)
 
 
-def _add_training(table, series):
-    from sktasgen import training as own
-
-    calls = []
-
-    def keep(*args, train=own.train, **kwargs):
-        calls.append((args, kwargs))
-        return train(*args, **kwargs)
-
-    with mock.patch.object(own, "train", keep):
-        sizes = dict(max_iter=N_STEPS, batch_size=BATCH_SIZE)
-        detector = fitted(series, "class", **sizes)
-    ((dataset,), arguments) = calls[0]
+def trainings(series, **params):
+    """A detector, the windows it trained on, and functions that train once more."""
+    params = dict(max_iter=N_STEPS, batch_size=BATCH_SIZE) | params
+    with mock.patch.object(own, "train", wraps=own.train) as train:
+        detector = fitted(series, **params)
+    (dataset,), arguments = train.call_args
 
     def run(net=own.VAENet):
-        with mock.patch.object(own, "VAENet", net):
+        with mock.patch.object(own, "VAENet", net), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a schedule without steps
             own.train(dataset, **arguments)
 
-    cut = CutAhead(dataset)
-    rows = cut.x.reshape(len(cut.x), -1)
-    n_weights = sum(part.size for part in detector.weights_.values())
-    vae, n_vae_weights = pyod_vae(rows, n_weights)
-    network = f"**sktasgen**, {n_weights:,} weights"
-    loader = "skorch's default loader"
-    found = medians(
-        {
-            (network, "own"): run,
-            (network, f"{loader}, same dataset"): lambda: run(
-                loaded(OneByOne(dataset))
-            ),
-            (network, f"{loader}, windows cut ahead"): lambda: run(loaded(cut)),
-            (f"PyOD VAE, {n_vae_weights:,} weights", "its own, rows cut ahead"): vae,
-        }
-    )
-    for row, seconds in found.items():
-        rate = N_STEPS * BATCH_SIZE / seconds
-        table.add(series.X.shape[1], *row, rate, seconds / found[network, "own"])
+    class NoSteps(own.VAENet):
+        def train_step(self, batch, **kwargs):
+            return {"loss": torch.zeros(())}
+
+    class OneBatch(own.VAENet):
+        def get_iterator(self, batches, training=False):
+            return [next(iter(batches))] * len(batches)
+
+    without, one = partial(run, NoSteps), partial(run, OneBatch)
+    return detector, dataset, {"own": run, "own, no steps": without, "one batch": one}
 
 
 class OneByOne:
-    """A detector's dataset as a map from a number to a window."""
+    """Windows of a detector's dataset, cut and hidden when asked for."""
 
     def __init__(self, dataset):
         self.dataset = dataset
@@ -160,53 +168,17 @@ class OneByOne:
         return N_STEPS * BATCH_SIZE
 
     def __getitem__(self, index):
-        import torch
-
-        from sktasgen.training import hidden_windows
-
         row = torch.tensor([index % len(self.dataset)])
-        inputs = {k: v[0] for k, v in hidden_windows(self.dataset, row).items()}
-        return inputs, inputs["classes"]
-
-
-class CutAhead:
-    """The same windows held in memory, none of their parts hidden."""
-
-    def __init__(self, dataset):
-        import torch
-
-        from sktasgen.training import hidden_windows
-
-        rows = torch.arange(N_STEPS * BATCH_SIZE) % len(dataset)
-        inputs = hidden_windows(dataset, rows)
-        self.x, self.mask, self.classes = (
-            inputs[name].numpy() for name in ("x", "mask", "classes")
-        )
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, index):
-        inputs = dict(
-            x=self.x[index], mask=self.mask[index], classes=self.classes[index]
-        )
-        return inputs, inputs["classes"]
+        inputs = own.hidden_windows(self.dataset, row)
+        return {name: part[0] for name, part in inputs.items()}, 0  # no target
 
 
 def loaded(dataset):
     """The detector's net, fed by skorch's default loader."""
-    from sktasgen.training import VAENet, random_keep
 
-    class Net(VAENet):
-        def get_iterator(self, _, training=False):
+    class Net(own.VAENet):
+        def get_iterator(self, batches, training=False):
             return self.iterator_train(dataset, batch_size=BATCH_SIZE, shuffle=True)
-
-        def train_step(self, batch, **kwargs):
-            inputs, classes = batch
-            if "kept" not in inputs:
-                mask = inputs["mask"]
-                inputs["kept"] = mask * random_keep(mask.shape)
-            return super().train_step((inputs, classes), **kwargs)
 
     return Net
 
@@ -216,17 +188,19 @@ def pyod_vae(rows, n_weights):
 
     Layers n-n-8-n-n, n such that there are about `n_weights`; else its defaults.
     """
-    import torch
-    from pyod.models.base_dl import TorchDataset
     from pyod.models.vae import VAE
 
     # Two layers of n^2, four of n times the features, three of n times the latents.
-    features, latents = rows.shape[1], 8
-    linear = features + 1.5 * latents
+    latents = 8
+    linear = rows.shape[1] + 1.5 * latents
     width = round((-linear + np.sqrt(linear**2 + 2 * n_weights)) / 2)
 
-    def built():
-        model = VAE(
+    class Untested(VAE):
+        def decision_function(self, X):
+            return np.zeros(len(X))  # `fit` scores what it trained on: not counted
+
+    def train():
+        return Untested(
             epoch_num=1,
             batch_size=BATCH_SIZE,
             latent_dim=latents,
@@ -235,21 +209,9 @@ def pyod_vae(rows, n_weights):
             device="cpu",
             random_state=0,
             verbose=0,
-        )
-        model.data_num, model.feature_size = rows.shape
-        model.build_model()
-        model.training_prepare()
-        return model
+        ).fit(rows)
 
-    def train():
-        dataset = TorchDataset(X=rows, mean=rows.mean(axis=0), std=rows.std(axis=0))
-        loader = torch.utils.data.DataLoader(
-            dataset, batch_size=BATCH_SIZE, shuffle=True, drop_last=True
-        )
-        model = built()
-        model.train(loader)
-
-    return train, sum(weight.numel() for weight in built().model.parameters())
+    return train, sum(weight.numel() for weight in train().model.parameters())
 
 
 # scoring -----------------------------------------------------------------------
@@ -259,304 +221,296 @@ def scoring():
     """Table of series scored per second."""
     table = Table(
         "Scoring",
-        "series",
-        "method",
-        "score",
-        "series per second",
-        "times as fast as COLD",
+        *("bands", "method", "score", "series per second", "times as fast as COLD"),
     )
-    _add_scoring(table, "cerrado_disjoint, 2 bands", data.cerrado("disjoint"))
-    simulated = in_float32(make_pixel_series(800, random_state=0))
-    _add_scoring(table, "simulated, 6 bands", simulated)
-
-
-def _add_scoring(table, name, series):
-    X, y, times = series.X, series.y, series.label_time
-    double = X.astype(np.float64)
-    by_class, by_self, by_any = (
-        fitted(series, reference, max_iter=20) for reference in ("class", "self", "any")
-    )
-    # Composites have no dates of their own: the middles of equal parts of a year.
-    days = (np.arange(X.shape[2]) + 0.5) * 365.25 / series.period
-    ordinals = datetime.date(2001, 1, 1).toordinal() + days.astype(np.int64)
-    given = f"`(X, y)`, {len(by_class.classes_)} classes"
-    own = f"**sktasgen**, stride {by_class.stride_}"
-    found = medians(
-        {
-            ("COLD", "breaks"): lambda: peers.cold(X, ordinals),
-            (own, f"class, {given}"): lambda: by_class.score_timesteps(
-                X, y, label_time=times
-            ),
-            (own, f"class, {given}, float64"): lambda: by_class.score_timesteps(
-                double, y, label_time=times
-            ),
-            (own, "self, `(X, label_time=)`"): lambda: by_self.score_timesteps(
-                X, label_time=times
-            ),
-            (own, "any, `(X)`"): lambda: by_any.score_timesteps(X),
-        }
-    )
-    cold = found["COLD", "breaks"]
-    for row, seconds in found.items():
-        table.add(name, *row, len(X) / seconds, cold / seconds)
-
-
-def stride():
-    """Table of what larger strides cost."""
-    table = Table(
-        "Stride, class reference, mean of three seeds",
-        "set",
-        "stride",
-        "AUROC",
-        "AP",
-        "breaks within 3",
-        "median date error",
-        "series per second",
-    )
-    for name in ("disjoint", "anywhere"):
-        series = data.cerrado(name)
-        found = {}
-        for share in (6, 4, 3, 2, 1):
-            step = series.period // share
-            fits = [
-                fitted(series, "class", stride=step, random_state=seed)
-                for seed in range(3)
-            ]
-            figures = [_quality(detector, series) for detector in fits]
-            found[f"{step} = W // {share}"] = fits[0], np.mean(figures, axis=0)
-        seconds = medians(
-            {row: partial(_scores, fit, series) for row, (fit, _) in found.items()}
+    for series in (data.cerrado("disjoint"), simulated(800)):
+        X, y, times = series.X, series.y, series.label_time
+        # Composites have no dates of their own: the middles of equal parts of a year.
+        days = (np.arange(X.shape[2]) + 0.5) * 365.25 / series.period
+        ordinals = datetime.date(2001, 1, 1).toordinal() + days.astype(np.int64)
+        by_self, by_any, by_class = (
+            fitted(series, reference, max_iter=20).score_timesteps
+            for reference in ("self", "any", "class")
         )
-        for row, (_, figures) in found.items():
-            table.add(name, row, *figures, len(series.X) / seconds[row])
-
-
-def _scores(detector, series):
-    return detector.score_timesteps(series.X, series.y, label_time=series.label_time)
-
-
-def _quality(detector, series):
-    """AUROC, AP, breaks dated within 3, median date error of the breaks found."""
-    times = series.label_time
-    changed = series.Y != series.y[:, None]
-    ranking = timestep_detection_scores(changed, _scores(detector, series))
-    flags = detector.predict_timesteps(series.X, series.y, label_time=times)
-    found = nearest_break(flags, times)
-    error = abs(found - series.break_at)[(series.break_at >= 0) & (found >= 0)]
-    within = break_within(series.break_at, found, 3)
-    return ranking.auroc, ranking.average_precision, within, np.median(error)
-
-
-# classes -----------------------------------------------------------------------
+        several = f"class, `(X, y, label_time=)`, {len(np.unique(y))} classes"
+        series.y = one = np.zeros_like(y)
+        detector = fitted(series, max_iter=20)
+        calls = {
+            "any, `(X)`": partial(by_any, X),
+            "self, `(X, label_time=)`": partial(by_self, X, label_time=times),
+            "class, `(X, y)`, 1 class": partial(detector.score_timesteps, X, one),
+            several: partial(by_class, X, y, label_time=times),
+            f"{several}, float64": partial(
+                by_class, X.astype(np.float64), y, label_time=times
+            ),
+        }
+        method = f"**sktasgen**, stride {detector.stride_}"
+        calls = {(method, name): call for name, call in calls.items()}
+        cold = "COLD", "breaks"
+        found = in_turn({cold: partial(peers.cold, X, ordinals)} | calls)
+        for row, seconds in found.items():
+            table.add(X.shape[1], *row, len(X) / seconds, found[cold] / seconds)
 
 
 def classes():
     """Table of time by number of classes."""
     table = Table(
-        "Classes",
-        "bands",
-        "precision",
-        "classes",
-        "series per second",
-        "time beside one class",
-        "1.5 + 0.25 K",
+        "Classes, time beside one class",
+        *("bands", "classes", "`(X)`", "`(X, y)`", "1.5 + 0.25 K"),
     )
-    for series in (
-        data.cerrado("disjoint"),
-        in_float32(make_pixel_series(800, random_state=0)),
-    ):
-        detectors = {}
-        for n_classes in range(1, 10):
-            series.y = np.arange(len(series.X)) % n_classes
-            detectors[n_classes] = fitted(series, "class", max_iter=5)
-        for dtype in (np.float32, np.float64):
-            X = series.X.astype(dtype)
-            found = medians(
-                {n: partial(each.score_timesteps, X) for n, each in detectors.items()}
+    numbers = 1, 2, 4, 8, 16
+    for series in (data.cerrado("disjoint"), simulated(800)):
+        X, calls = series.X, {}
+        for n in numbers:
+            series.y = y = np.arange(len(X)) % n
+            score = fitted(series, max_iter=5).score_timesteps
+            calls[n, "(X)"], calls[n, "(X, y)"] = (
+                partial(score, X),
+                partial(score, X, y),
             )
-            for n_classes, seconds in found.items():
-                row = X.shape[1], dtype.__name__, n_classes
-                bound = 1.5 + 0.25 * n_classes
-                table.add(*row, len(X) / seconds, seconds / found[1], bound)
+        found = in_turn(calls)
+        for n in numbers:
+            beside = [found[n, given] / found[1, given] for given in ("(X)", "(X, y)")]
+            table.add(X.shape[1], n, *beside, 1.5 + 0.25 * n)
 
 
 # scaling -----------------------------------------------------------------------
 
 SIZES = 1_000, 10_000, 100_000
 
-# The most memory is that of a process: each measurement has one of its own, which
-# has done the same for a few series before, so that all its code is loaded.
-MEASURE = """
-import json, resource, sys, time
-import numpy as np
-from sktasgen import HTSVAEDetector
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-def series(n):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((n, 2, 92), np.float32)
-    X += 3 * np.sin(2 * np.pi * np.arange(92, dtype=np.float32) / 23)
-    X.transpose(0, 2, 1)[rng.random((n, 92), np.float32) < 0.1] = np.nan
-    return X, np.arange(n) % 2
-
-what, n = sys.argv[1], int(sys.argv[2])
-X, y = series(n)
-few, few_y = series(300)
-detector = HTSVAEDetector(period=23, max_iter=100, random_state=0)
-detector.fit(few, few_y).score_timesteps(few, few_y)
-before, start = peak(), time.perf_counter()
-if what == "fit":
-    detector.fit(X, y)
-    output = 0
-else:
-    output = detector.score_timesteps(X, y).nbytes
-seconds = time.perf_counter() - start
-print(json.dumps([seconds, X.nbytes / 1e6, peak() - before - output / 1e6]))
-"""
-
 
 def scaling():
     """Table of time and memory by number of series."""
     table = Table(
-        "Scaling, 2 bands, 92 dates, 2 classes, fits of 100 steps",
-        "call",
-        "series",
-        "seconds",
-        "times the row above",
-        "MB of input",
-        "MB beyond input and output",
+        f"Scaling, 2 bands, {streaming.N_TIMESTEPS} dates, 2 classes",
+        *("call", "series", "seconds", "times the row above", "MB of input"),
+        *("MB of output", "MB at rest, input included", "MB more at most, less output"),
     )
-    for what in ("fit", "score_timesteps"):
-        last = None
-        for n in SIZES:
-            command = [sys.executable, "-c", MEASURE, what, str(n)]
-            runs = [
-                subprocess.run(command, check=True, capture_output=True).stdout
-                for _ in range(3)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
+    ):
+        paths = [Path(folder) / f"{n}.npy" for n in SIZES]
+        for path, n in zip(paths, SIZES, strict=True):
+            streaming.write_series(path, n, 2)
+        for call in ("fit, 100 steps", "score, class", "score, self"):
+            last = None
+            rounds = [
+                [pool.apply(measured, (call, path)) for path in paths] for _ in range(3)
             ]
-            seconds, size, memory = np.median([*map(json.loads, runs)], axis=0)
-            ratio = "" if last is None else seconds / last
-            table.add(what, f"{n:,}", seconds, ratio, size, memory)
-            last = seconds
+            for n, figures in zip(SIZES, np.median(rounds, axis=0), strict=True):
+                seconds, *memory = figures
+                ratio = "" if last is None else seconds / last
+                table.add(call, f"{n:,}", seconds, ratio, *memory)
+                last = seconds
+
+
+def measured(call, path):
+    """Seconds of one call, and MB of its input, of its output, at rest and beyond.
+
+    It runs in a process of its own. All its code was loaded by another call, on a
+    few series, whose memory was given back; its input is in memory, and so at rest.
+    """
+    X = np.load(path, mmap_mode="r")
+    y = np.arange(len(X)) % 2
+    X.max()
+    detector = HTSVAEDetector(
+        period=streaming.PERIOD,
+        reference="self" if call == "score, self" else "class",
+        max_iter=100,
+        random_state=0,
+    ).fit(X[:200], y[:200], label_time=50)
+    run = detector.fit if call.startswith("fit") else detector.score_timesteps
+    run(X[:100], y[:100], label_time=50)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    # Not ru_maxrss: a process takes that over from the one that started it.
+    Path("/proc/self/clear_refs").write_text("5")
+    at_rest, start = _memory("VmHWM"), time.perf_counter()
+    found = run(X, y, label_time=50)
+    seconds = time.perf_counter() - start
+    output = found.nbytes / 1e6 if isinstance(found, np.ndarray) else 0
+    return seconds, X.nbytes / 1e6, output, at_rest, _memory("VmHWM") - at_rest - output
+
+
+def _memory(name):
+    """MB that Linux counts for this process, by the name it has there."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{name}:")[2].split()[0]) * 1024 / 1e6
+
+
+# stride ------------------------------------------------------------------------
+
+# Of false alarms: low, or many a change seems to begin at one.
+RATE = 0.01
+
+
+def stride():
+    """Table of what larger strides cost."""
+    table = Table(
+        "Stride, `(X, y, label_time=)`, mean of three seeds",
+        *("set", "stride", "AUROC", "AP", "breaks within 3", "median date error"),
+        *("series per second", "time beside default"),
+    )
+    for name in ("disjoint", "anywhere"):
+        series = data.cerrado(name)
+        X, y, times = series.X, series.y, series.label_time
+        shares = {series.period // share: share for share in (23, 6, 4, 3, 2, 1)}
+        fits = {step: [] for step in shares}
+        for seed in range(3):
+            first = fitted(series, random_state=seed)
+            # Training takes no notice of the stride: only thresholds are set anew.
+            trained = first.weights_, first.loss_curve_, first.validation_curve_
+            with mock.patch.object(own, "train", return_value=trained):
+                for step in shares:
+                    params = dict(stride=step, random_state=seed, false_alarm_rate=RATE)
+                    fits[step].append(fitted(series, **params))
+        seconds = in_turn(
+            {
+                step: partial(fits[step][0].score_timesteps, X, y, label_time=times)
+                for step in shares
+            }
+        )
+        for step, share in shares.items():
+            quality = np.mean([_quality(fit, series) for fit in fits[step]], axis=0)
+            beside = seconds[step] / seconds[first.stride_]
+            rate = len(X) / seconds[step]
+            table.add(name, f"{step} = W // {share}", *quality, rate, beside)
+
+
+def _quality(detector, series):
+    """AUROC, AP, breaks dated within 3, median date error of the breaks found."""
+    given = dict(X=series.X, y=series.y, label_time=series.label_time)
+    changed = series.Y != series.y[:, None]
+    ranking = timestep_detection_scores(changed, detector.score_timesteps(**given))
+    found = nearest_break(detector.predict_timesteps(**given), series.label_time)
+    error = abs(found - series.break_at)[(series.break_at >= 0) & (found >= 0)]
+    within = break_within(series.break_at, found, 3)
+    return ranking.auroc, ranking.average_precision, within, np.median(error)
 
 
 # gpu ---------------------------------------------------------------------------
 
+DEVICE = "cuda"
+SINGLE, HALF = torch.float32, torch.bfloat16
+
 
 def gpu():
-    """Table of what a GPU does, where there is one."""
-    import torch
-
+    """Tables of what a GPU does, where there is one."""
     if not torch.cuda.is_available():
-        print("\n### GPU\n\nNone here.")
+        print("\n### GPU\n\nNot measured: torch finds no CUDA device here.")
         return
+    series, size = simulated(20_000), 4096
+    detector, dataset, train = trainings(series, device=DEVICE, batch_size=size)
+    _network_table(detector, dataset)
+
+    X, scorer = series.X, detector._scorer(series.X.shape[2])
+    n_windows = len(X) * len(scorer.windowing.starts)
+    table = Table("Whole calls and their parts", "call", "ms", "windows per second")
+    for name, seconds in in_turn(train).items():
+        rate = N_STEPS * size / seconds
+        table.add(f"{N_STEPS} steps of {size} windows: {name}", 1e3 * seconds, rate)
+    pinned, grid = torch.from_numpy(X).pin_memory(), scorer.grid(X)
+    calls = {
+        "score_timesteps(X, y)": partial(detector.score_timesteps, X, series.y),
+        "its bounds alone": partial(scorer._runner(grid.dtype).elbo, grid),
+        "copy of X to the device": partial(_finished, pinned.to, DEVICE),
+    }
+    for name, seconds in in_turn(calls).items():
+        table.add(f"{len(X):,} series: {name}", 1e3 * seconds, n_windows / seconds)
+
+
+def _network_table(detector, dataset):
+    """The network alone, on windows that are on the device already."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from sktasgen.losses import date_elbo, training_loss
-    from sktasgen.networks import HTSVAE
-
-    device = torch.device("cuda")
-    bandwidth, peak = _limits(torch, device)
-    name = torch.cuda.get_device_name(device)
+    bandwidth, peak = _limits()
     table = Table(
-        f"{name}, 2 classes, 6 bands; measured: {bandwidth / 1e9:.0f} GB/s, "
-        + ", ".join(f"{v / 1e12:.0f} T/s {str(k)[6:]}" for k, v in peak.items()),
-        "what",
-        "precision",
-        "windows per second",
-        "input beside bandwidth",
-        "products beside matrix peak",
+        f"{torch.cuda.get_device_name()}, network alone, {bandwidth / 1e9:,.0f} GB/s, "
+        f"TFLOP/s {peak[SINGLE] / 1e12:.0f} float32, {peak[HALF] / 1e12:.0f} bfloat16",
+        *("what", "precision", "windows per second", "time beside float32"),
+        *("share of bandwidth", "share of matrix peak"),
     )
-    n, n_bands, period = 2**15, 6, 23
-    network = HTSVAE(n_bands, period, 2, 8, 2, 32).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    x = torch.randn(n_bands, period, n, device=device).movedim(2, 0)
-    mask = torch.ones_like(x)
-    both = torch.arange(2, device=device).expand(n, -1)
+    n = 2**15
+    inputs = own.hidden_windows(dataset, torch.arange(n) % len(dataset))
+    inputs = own.to_device(inputs, torch.device(DEVICE))
+    module, weights = detector._network_arguments, detector.weights_
+    network = own.build_network(module, weights, dtype=np.float32, device=DEVICE)
 
-    def train():
-        optimizer.zero_grad()
-        loss = training_loss(
-            network(x, mask, mask, both), beta=1.0, free_nats=0.0, contrast_weight=1.0
-        )
-        loss.backward()
-        optimizer.step()
+    def gradient():
+        terms = network(**inputs, noise=torch.randn_like)
+        own.training_loss(terms, beta=1.0, free_nats=0.0, contrast_weight=1).backward()
 
-    def score():
-        with torch.inference_mode():
-            date_elbo(network(x, mask, mask, both[:1]))
+    every = torch.arange(len(detector.classes_), device=DEVICE).unsqueeze(0)
+    scores = torch.inference_mode()(partial(network, **inputs | {"classes": every}))
 
-    for what, call in (("training", train), ("scoring", score)):
-        network.train(what == "training")
-        for dtype in (torch.float32, torch.bfloat16):
-
-            def run(call=call, dtype=dtype):
-                with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
-                    call()
-                torch.cuda.synchronize()
-
-            with FlopCounterMode(display=False) as counter:
-                run()
-            seconds = medians({"": run}, 20)[""]
-            values = (x.nbytes + mask.nbytes) / seconds / bandwidth
-            share = counter.get_total_flops() / seconds / peak[dtype]
-            table.add(what, str(dtype)[6:], n / seconds, values, share)
-    series = in_float32(make_pixel_series(20_000, random_state=0))
-    detector = fitted(series, "class", max_iter=20, device="cuda")
-    found = medians({"": lambda: detector.score_timesteps(series.X)})[""]
-    host = torch.empty(2**28, dtype=torch.uint8).pin_memory()
-
-    def copy():
-        host.to(device, non_blocking=True)
-        torch.cuda.synchronize()
-
-    copies = len(host) / medians({"": copy})[""]
-    print(f"\n`score_timesteps`, host arrays in and out: {len(series.X) / found:,.0f} ")
-    print(f"series per second; copies to the device: {copies / 1e9:.1f} GB/s.")
+    for what, call in (("gradient", gradient), ("scoring", scores)):
+        half = torch.autocast(DEVICE, HALF)(call)
+        calls = {SINGLE: partial(_finished, call), HALF: partial(_finished, half)}
+        found = in_turn(calls, 20)
+        for dtype, seconds in found.items():
+            with FlopCounterMode(display=False) as flops, _Traffic() as traffic:
+                calls[dtype]()
+            shares = (
+                traffic.n_bytes / seconds / bandwidth,
+                flops.get_total_flops() / seconds / peak[dtype],
+            )
+            name, beside = str(dtype)[6:], seconds / found[SINGLE]
+            table.add(what, name, n / seconds, beside, *shares)
 
 
-def _limits(torch, device):
+def _limits():
     """Bytes per second of a copy, and operations per second of large products."""
-    values = torch.empty(2**28, dtype=torch.uint8, device=device)
-    other = torch.empty_like(values)
+    values = torch.zeros(2**28, dtype=torch.uint8, device=DEVICE)
+    matrices = {
+        dtype: torch.randn(2**13, 2**13, dtype=dtype, device=DEVICE)
+        for dtype in (SINGLE, HALF)
+    }
+    calls = {dtype: partial(_finished, torch.mm, m, m) for dtype, m in matrices.items()}
+    calls["copy"] = partial(_finished, values.clone)
+    found = in_turn(calls, 20)
+    peak = {dtype: 2 ** (3 * 13 + 1) / np.median(found[dtype]) for dtype in matrices}
+    return 2 * len(values) / np.median(found["copy"]), peak
 
-    def timed(call):
-        def run():
-            call()
-            torch.cuda.synchronize()
 
-        return medians({"": run}, 20)[""]
+def _finished(call, *args):
+    call(*args)
+    torch.cuda.synchronize()
 
-    bandwidth = 2 * len(values) / timed(lambda: other.copy_(values))
-    peak = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.randn(8192, 8192, device=device, dtype=dtype)
-        peak[dtype] = 2 * 8192**3 / timed(lambda m=matrix: m @ m)
-    return bandwidth, peak
+
+class _Traffic(TorchDispatchMode):
+    """Counts the bytes that operations read and write."""
+
+    n_bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            for part in tree_leaves((args, kwargs, out)):
+                if isinstance(part, torch.Tensor):
+                    self.n_bytes += min(part.nbytes, part.untyped_storage().nbytes())
+        return out
 
 
 PARTS = {
-    part.__name__: part for part in (training, scoring, stride, classes, scaling, gpu)
+    part.__name__: part for part in (training, scoring, classes, scaling, stride, gpu)
 }
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Speed beside peers.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    arguments = parser.parse_args()
-    for part in arguments.parts:
+    parts = parser.parse_args().parts or list(PARTS)
+    for part in parts:
         if part not in PARTS:
             parser.error(f"unknown part {part!r}: wanted one of {', '.join(PARTS)}")
     data.home()
-    command = " ".join(["python -m benchmarks.speed", *arguments.parts])
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    print(f"`OMP_NUM_THREADS=1 {command}`;\n{versions}.")
-    import torch
-
     torch.set_num_threads(1)
-    for part in arguments.parts or PARTS:
+    print(", ".join(f"{package} {version(package)}" for package in PACKAGES), end="; ")
+    print(
+        f"{torch.get_num_threads()} thread, {torch.backends.cpu.get_cpu_capability()}"
+    )
+    for part in parts:
         PARTS[part]()
 
 
