@@ -87,8 +87,8 @@ class HTSVAEDetector(
         class and whenever: "any" makes no use of y and label_time, in fit and in
         scoring. None takes the first that fit's arguments allow.
     stride : int, default=None
-        Dates between the starts of successive windows in scoring. None takes a
-        third of the window.
+        Dates between the starts of successive windows in scoring. None takes
+        half a window.
     smoothing : "auto" or int, default="auto"
         Odd number of dates over which date scores are averaged; 1 keeps them.
         "auto" scores classes by forward-backward, which weighs all dates of a
@@ -560,7 +560,7 @@ class HTSVAEDetector(
                 f"window_length={self.window_length_} is longer than the season: "
                 f"expected at most period={self.period_}."
             )
-        self.stride_ = self.stride or max(1, self.window_length_ // 3)
+        self.stride_ = self.stride or max(1, self.window_length_ // 2)
         if self.stride_ > self.window_length_:
             raise ValueError(
                 f"stride={self.stride_} leaves dates between windows uncovered: "

@@ -114,7 +114,7 @@ class HTSVAE(nn.Module):
         self.spectral_posterior = _mlp(
             hidden + 2 * n_bands, hidden, 2 * spectral_latent_size
         )
-        self.spectral_prior = _mlp(hidden, hidden, 2 * spectral_latent_size)
+        self.spectral_prior = _Conv(hidden, 2 * spectral_latent_size, 1)
         self.decoder = _mlp(hidden + spectral_latent_size, hidden, 2 * n_bands)
         self.reset_parameters()
 

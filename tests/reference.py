@@ -208,7 +208,7 @@ def network_terms(weights, x, mask, kept, classes, course=None, noise=(0, 0)):
         h = leaky(season) + weights["class_slot"][k]
         h = leaky(layer("spread", h, padding=1))
         s_mean, s_log_var = normal(*perceptron("spectral_posterior", h, looked_at))
-        s_prior = normal(*perceptron("spectral_prior", h))
+        s_prior = normal(*np.split(layer("spectral_prior", h), 2))
         z_s = s_mean + np.exp(s_log_var / 2) * noise[1]
         mean, log_std = perceptron("decoder", h, z_s)
         log_std = np.clip(log_std, -4, 1)
