@@ -3,9 +3,7 @@
 from math import ceil
 
 import numpy as np
-from scipy.special import expit, logit
 from scipy.stats import genpareto
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 
 # Fewer samples than this are too few to set some aside.
@@ -16,10 +14,6 @@ _MAX_SAMPLES = 10_000
 # rate asked for, and needs some scores to be fitted to.
 _TAIL_SHARE = 0.1
 _MIN_TAIL = 30
-# Nats beyond which a score says no more.
-_MOST_TELLING = 30.0
-# Steps in which the share of changed dates is found.
-_EM_STEPS = 50
 
 
 def hold_out(observed, strata, groups, share, random):
@@ -120,46 +114,3 @@ def _drawn(scores, weights):
     scores, total = scores[seen][order], np.cumsum(weights[seen][order])
     n = int(round(total[-1])) if len(total) else 0
     return scores[np.searchsorted(total, (np.arange(n) + 0.5) / n * total[-1])]
-
-
-def probability_normal(scores, known, changed):
-    """Probability that each score is that of a normal date.
-
-    Parameters
-    ----------
-    scores : ndarray
-        Of dates that may have changed or not; NaN where not observed.
-    known, changed : ndarrays of shape (n,)
-        Scores of dates that are known to be normal, and of dates known not to be.
-
-    Returns
-    -------
-    ndarray of the shape of `scores`
-        From a logistic regression of the known ones on their scores, adjusted to
-        the share of changed dates that makes the probabilities agree with it. 1
-        where not observed.
-
-    References
-    ----------
-    M. Saerens, P. Latinne and C. Decaestecker, "Adjusting the outputs of a
-    classifier to new a priori probabilities", Neural Computation 14 (2002).
-    """
-    known, changed = (part[~np.isnan(part)] for part in (known, changed))
-    normal = np.ones(scores.shape)
-    seen = ~np.isnan(scores)
-    if len(known) == 0 or len(changed) == 0 or not seen.any():
-        return normal
-
-    def features(values):
-        # One far outlier would flatten the curve for all others.
-        return np.clip(values, -_MOST_TELLING, _MOST_TELLING)[:, np.newaxis]
-
-    model = LogisticRegression(class_weight="balanced")
-    truth = np.repeat([0, 1], [len(known), len(changed)])
-    model.fit(features(np.concatenate([known, changed])), truth)
-    log_ratio = model.decision_function(features(scores[seen]))
-    share = 0.5
-    for _ in range(_EM_STEPS):
-        share = np.clip(expit(log_ratio + logit(share)).mean(), 1e-6, 1 - 1e-6)
-    normal[seen] = expit(-log_ratio - logit(share))
-    return normal

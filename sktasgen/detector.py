@@ -5,6 +5,7 @@ import os
 import warnings
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
@@ -901,22 +902,18 @@ class HTSVAEDetector(
     def _probability_normal(self, score, X, classes, times, scorer):
         """Probability that each date of held-out samples is normal.
 
-        Where normality holds at `times` alone, the samples may change at others.
+        Where normality holds at `times` alone, the samples may change at others, and
+        the log-odds say how probably they did.
         """
         if times is not None and self.reference_ == "self":
-            changed = scorer.place_model.changed
-            return np.nan_to_num(expit(logit(1 - changed) - score), nan=1.0)
-        if times is None or classes is None or len(self.classes_) == 1:
+            odds = score + logit(scorer.place_model.changed)
+        elif times is None or classes is None or len(self.classes_) == 1:
             return 1.0
-        # At its labelled date a sample is normal, and changed had it another label.
-        # Nothing is held, or the score would repeat the label.
-        every = np.arange(len(X))
-        others = len(self.classes_) - 1
-        wrong = (classes + 1 + every % others) % (others + 1)
-        known, changed = (
-            scorer.timesteps(X, given, None)[every, times] for given in (classes, wrong)
-        )
-        return calibration.probability_normal(score, known, changed)
+        elif scorer.decodes(classes):
+            odds = score
+        else:
+            odds = replace(scorer, smoothing="auto").timesteps(X, classes, times)
+        return np.nan_to_num(expit(-odds), nan=1.0)
 
     # Scores
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sktasgen.calibration import hold_out, probability_normal, threshold
+from sktasgen.calibration import hold_out, threshold
 
 
 @pytest.mark.parametrize("method", ["quantile", "pot"])
@@ -91,24 +91,13 @@ def test_group_with_the_last_of_a_class_is_not_split():
         assert share[0] == 0
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_probability_of_being_normal_is_that_of_the_mixture(share):
+@pytest.mark.parametrize("method", ["quantile", "pot"])
+def test_scores_count_by_their_probability_of_being_normal(method):
     rng = np.random.default_rng(0)
-    changed = rng.random(20_000) < share
-    scores = rng.normal(3 * changed)
-    known, other = rng.normal(size=2000), rng.normal(3, size=2000)
-    found = probability_normal(scores, known, other)
-    density = stats.norm.pdf(scores) * (1 - share), stats.norm.pdf(scores - 3) * share
-    assert abs(found - density[0] / sum(density)).mean() < 0.01
-    for method in ("quantile", "pot"):
-        limit = threshold(scores, 0.01, method, found)
-        assert 0.01 / 1.5 < stats.norm.sf(limit) < 0.01 * 1.5
-
-
-def test_where_nothing_is_known_all_dates_are_normal():
-    scores = np.array([[0.0, np.nan], [5.0, 1.0]])
-    nothing = np.full(3, np.nan)
-    assert (probability_normal(scores, nothing, np.zeros(3)) == 1).all()
+    scores = rng.normal(3 * (rng.random(20_000) < 0.3))
+    normal, other = 0.7 * stats.norm.pdf(scores), 0.3 * stats.norm.pdf(scores - 3)
+    limit = threshold(scores, 0.01, method, normal / (normal + other))
+    assert 0.01 / 1.5 < stats.norm.sf(limit) < 0.01 * 1.5
 
 
 @pytest.mark.parametrize(("share", "n_drawn"), [(0.9, 1), (0.2, 1), (0.5, 1)])
