@@ -89,10 +89,8 @@ def _class_rows(series, seed):
     X, y, times, period = series.X, series.y, series.label_time, series.period
     classes = np.unique(y, return_inverse=True)[1]
     yield ("**sktasgen**", WITH_CLASS), *_detect(series, "class", seed)
-    more = dict(hidden_size=64, max_iter=1200)
-    named = ", ".join(f"{name}={value}" for name, value in more.items())
-    found = _detect(series, "class", seed, **more)
-    yield (f"**sktasgen**, {named}", WITH_CLASS), *found
+    found = _detect(series, "class", seed, hidden_size=64)
+    yield ("**sktasgen**, hidden_size=64", WITH_CLASS), *found
     if seed == 0:
         found = _detect_unseen(series, seed)
         yield ("**sktasgen**, samples it was not fitted on", WITH_CLASS), *found

@@ -111,7 +111,8 @@ class HTSVAEDetector(
         samples with a score or less than ``1 / calibration_fraction`` in every
         class, it is the same share of the dates, the last ones, if normality is
         known at all dates and three windows fit in the series, and else nothing:
-        the thresholds are then those of the training samples.
+        the thresholds are then those of the training samples. Series so few are
+        soon learnt by heart: the dates held out stop training early, too.
     threshold : {"quantile", "pot"}, default="quantile"
         Whether thresholds are quantiles of the held-out scores, or those of a
         generalised Pareto distribution fitted to the highest tenth (peaks over
@@ -133,13 +134,14 @@ class HTSVAEDetector(
         training.
     early_stopping : bool, default=False
         Whether to hold samples out of training, stop when the bound on them no
-        longer improves, and keep the weights with the best one.
+        longer improves, and keep the weights with the best one. Where dates are
+        held out, for want of samples, it is always done, with these dates.
     validation_fraction : float in (0, 1), default=0.1
         Share of the training samples, class by class, that `early_stopping` holds
         out, beside those that the thresholds are set on.
     n_iter_no_change : int, default=10
-        Evaluations of these samples, fifty of which fill `max_iter`, without an
-        improvement after which `early_stopping` stops.
+        Evaluations of these samples or dates, fifty of which fill `max_iter`,
+        without an improvement after which training stops.
     warm_start : bool, default=False
         Whether to go on from the weights of the last fit, in its `center_` and
         `scale_`. The learning rate starts its cycle anew.
@@ -185,9 +187,9 @@ class HTSVAEDetector(
         the first quarter too.
     validation_curve_ : ndarray of shape (n_evaluations,), or None
         The plain negative bound per observed cell, without any of that, of the
-        samples that `early_stopping` holds out, parts of them hidden from the
+        samples or dates that training is stopped by, parts of them hidden from the
         encoders as in training: every ``max(1, max_iter // 50)`` steps and after
-        the last of `max_iter`. None without it.
+        the last of `max_iter`. None where there are none.
     n_iter_ : int
         Gradient steps taken.
     place_model_ : dict of str to ndarray, or None
@@ -479,7 +481,7 @@ class HTSVAEDetector(
         self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
-        if self.early_stopping:
+        if self.early_stopping and not self._holds_dates_out(X):
             candidates = observed & training
             validation = hold_out(candidates, self.validation_fraction)
             self._check_validation(validation, candidates, groups)
@@ -652,6 +654,9 @@ class HTSVAEDetector(
         held = max(windowing.length, int(self.calibration_fraction * n_cells))
         return n_cells - min(held, n_cells - windowing.length)
 
+    def _holds_dates_out(self, X):
+        return self._first_held_cell < self._calendar(X.shape[2], None).n_cells
+
     def _warn_of_groups(self, held_out, candidates, groups):
         """Say so if no group can be held out, though there are enough samples."""
         if groups is None or held_out.any():
@@ -742,6 +747,9 @@ class HTSVAEDetector(
         data, checkpoints = (X, classes, times), []
         if validation is not None:
             validation = self._windows(*data, validation)
+        elif self._holds_dates_out(X):
+            # Series this few are soon learnt by heart.
+            validation = self._windows(*data, training, later=True) or None
         identity = self._identity(X, seed, weights)
         changing = classes is not None and times is not None and len(self.classes_) > 1
         rounds = self._n_steps(twice=self.self_training and changing)
@@ -796,18 +804,20 @@ class HTSVAEDetector(
         )
         return trained, checkpoint
 
-    def _windows(self, X, classes, times, mask, scorer=None):
+    def _windows(self, X, classes, times, mask, scorer=None, later=False):
         """The windows of some samples whose class is known.
 
         Those about the labelled date, or all where normality holds at every date;
         and, of some samples, those that a scorer finds to show one class
-        throughout.
+        throughout. With `later` those of the dates that training may not see.
         """
         from .training import WindowDataset
 
         every = self._windowing(X.shape[2]).with_stride(1)
         n_windows, n_layers = len(every.starts), every.calendar.n_layers
         in_time = every.starts + every.length <= self._first_held_cell
+        if later:
+            in_time = every.starts >= self._first_held_cell
         samples = np.flatnonzero(mask)
         asked = np.zeros(len(X), dtype=bool)
         if scorer is not None:

@@ -433,6 +433,18 @@ def test_both_trainings_start_warm(series):
     assert detector.loss_curve_[:10].mean() < first[:10].mean() - 0.1
 
 
+def test_one_series_alone_is_not_learnt_by_heart():
+    data = make_pixel_series(1, **MAKE | dict(n_years=10, change_fraction=0))
+    detector = quick(max_iter=400, hidden_size=32).fit(data.X)
+    best = detector.validation_curve_.argmin()
+    assert detector.n_iter_ == 8 * len(detector.validation_curve_) < 400
+    assert len(detector.validation_curve_) == best + 1 + 10
+    # What stopped it is later than all that it was trained on.
+    windows = [detector._windows(data.X, None, None, [True], later=i) for i in (0, 1)]
+    first, last = (np.flatnonzero(dataset.used[0]) for dataset in windows)
+    assert first.max() + 12 <= last.min() == 120 - 24
+
+
 # Warm start
 
 
