@@ -42,6 +42,8 @@ from .scoring import Scorer, chunks, is_observed, standardise
 _MAX_DESCRIBED = 10_000
 # A date shows a class that is more probable than this.
 _PLAIN = 0.95
+# More of them would learn the labelled windows by heart, and miss what changed.
+_MOST_FIRST_STEPS = 300
 # What files of `save` say that they are.
 _KIND = "HTSVAEDetector"
 
@@ -121,8 +123,8 @@ class HTSVAEDetector(
         Gradient steps.
     self_training : bool, default=True
         Whether a network of the class reference that knows each label at one date
-        only is trained twice: with half as many steps on the windows around those
-        dates; and anew, with all `max_iter`, also on windows whose every date
+        only is trained twice: with half as many steps, but 300 at most, on the
+        windows around those dates; and anew, with all `max_iter`, also on windows whose every date
         then shows one class with a probability above 0.95. It finds changes
         better, and their dates.
     batch_size : int, default=256
@@ -509,7 +511,8 @@ class HTSVAEDetector(
 
     def _n_steps(self, twice):
         """Gradient steps of each training."""
-        return [max(1, self.max_iter // 2), self.max_iter] if twice else [self.max_iter]
+        first = max(1, min(self.max_iter // 2, _MOST_FIRST_STEPS))
+        return [first, self.max_iter] if twice else [self.max_iter]
 
     def fit_predict(self, X, y=None, *, label_time=None, groups=None):
         """Fit, y included, and say which samples are outliers.
