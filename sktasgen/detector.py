@@ -124,9 +124,9 @@ class HTSVAEDetector(
     self_training : bool, default=True
         Whether a network of the class reference that knows each label at one date
         only is trained twice: with half as many steps, but 300 at most, on the
-        windows around those dates; and anew, with all `max_iter`, also on windows whose every date
-        then shows one class with a probability above 0.95. It finds changes
-        better, and their dates.
+        windows around those dates; and anew, with all `max_iter`, also on windows
+        whose every date then shows one class with a probability above 0.95. It
+        finds changes better, and their dates.
     batch_size : int, default=256
         Windows per step.
     learning_rate : float, default=2e-3
