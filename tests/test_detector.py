@@ -657,7 +657,6 @@ def test_groups_of_which_none_can_be_held_out_are_warned_of(series):
     [
         (11, dict(), r"takes 10 samples with observations.*and there are 9"),
         (40, dict(groups=np.arange(40) // 20), "none of the 1 groups can be held out"),
-        (40, dict(y=np.arange(40) // 2), "validation_fraction=0.1 of 40 training"),
     ],
 )
 def test_early_stopping_without_samples_to_hold_out_says_why(series, n, given, message):

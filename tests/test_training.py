@@ -439,6 +439,9 @@ def test_one_series_alone_is_not_learnt_by_heart():
     best = detector.validation_curve_.argmin()
     assert detector.n_iter_ == 8 * len(detector.validation_curve_) < 400
     assert len(detector.validation_curve_) == best + 1 + 10
+    # Whether asked for or not.
+    again = clone(detector).set_params(early_stopping=True).fit(data.X)
+    same(again, detector)
     # What stopped it is later than all that it was trained on.
     windows = [detector._windows(data.X, None, None, [True], later=i) for i in (0, 1)]
     first, last = (np.flatnonzero(dataset.used[0]) for dataset in windows)
