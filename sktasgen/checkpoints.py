@@ -50,16 +50,18 @@ class Checkpoint:
             return False
         return True
 
-    def save(self, make_state):
+    def save(self, make_state, *, at_once=False):
         """Save a state, unless the last one was saved a moment ago.
 
         Parameters
         ----------
         make_state : callable
             ``make_state() -> state``, called only when it is saved.
+        at_once : bool, default=False
+            Whether to save it whenever the last one was.
         """
         start = time.monotonic()
-        if start < self._next:
+        if start < self._next and not at_once:
             return
         try:
             write(self.path, make_state(), kind=_KIND)

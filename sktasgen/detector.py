@@ -125,8 +125,8 @@ class HTSVAEDetector(
         Whether a network of the class reference that knows each label at one date
         only is trained twice: with half as many steps, but 300 at most, on the
         windows around those dates; and anew, with all `max_iter`, also on windows
-        whose every date then shows one class with a probability above 0.95. It
-        finds changes better, and their dates.
+        whose every date then shows one class with a probability above 0.95, of
+        10,000 series at most. It finds changes better, and their dates.
     batch_size : int, default=256
         Windows per step.
     learning_rate : float, default=2e-3
@@ -137,12 +137,13 @@ class HTSVAEDetector(
     early_stopping : bool, default=False
         Whether to hold samples out of training, stop when the bound on them no
         longer improves, and keep the weights with the best one. Where dates are
-        held out, for want of samples, it is always done, with these dates.
+        held out, for want of samples, it is always done, with the dates that the
+        thresholds are set on.
     validation_fraction : float in (0, 1), default=0.1
         Share of the training samples, class by class, that `early_stopping` holds
         out, beside those that the thresholds are set on.
     n_iter_no_change : int, default=10
-        Evaluations of these samples or dates, fifty of which fill `max_iter`,
+        Evaluations of these samples or dates, fifty of which would fill `max_iter`,
         without an improvement after which training stops.
     warm_start : bool, default=False
         Whether to go on from the weights of the last fit, in its `center_` and
@@ -182,18 +183,19 @@ class HTSVAEDetector(
     weights_ : dict of str to ndarray
         Weights of the network.
     loss_curve_ : ndarray of shape (n_iter_,)
-        Training loss of each step: the negative evidence lower bound per observed
-        cell, in which the divergences weigh less in the first quarter of the steps
-        and count `free_nats` at least, and with classes half of the mean negative
-        log-probability that a date is of its class rather than another, less in
-        the first quarter too.
+        Training loss of each step, in the last training if there were two: the
+        negative evidence lower bound per observed cell, in which the divergences
+        weigh less in the first quarter of the steps and count `free_nats` at least,
+        and with classes half of the mean negative log-probability that a date is of
+        its class rather than another, less in the first quarter too.
     validation_curve_ : ndarray of shape (n_evaluations,), or None
         The plain negative bound per observed cell, without any of that, of the
         samples or dates that training is stopped by, parts of them hidden from the
-        encoders as in training: every ``max(1, max_iter // 50)`` steps and after
-        the last of `max_iter`. None where there are none.
+        encoders as in training: every ``max(1, max_iter // 50)`` steps from a
+        quarter of them on, and after the last of `max_iter`. None where there are
+        none.
     n_iter_ : int
-        Gradient steps taken.
+        Gradient steps taken, in the last training if there were two.
     place_model_ : dict of str to ndarray, or None
         How the temporal latents of windows vary around their "center", of shape
         (n_temporal_latents,): the "basis" of directions, of shape
@@ -446,7 +448,8 @@ class HTSVAEDetector(
         UserWarning
             If samples get no score, or no group can be held out.
         """
-        most_steps = sum(self._n_steps(twice=True))
+        dated = y is not None and label_time is not None
+        most_steps = sum(self._n_steps(dated and self.reference in (None, "class")))
         context = self._init_callback_context(max_subtasks=most_steps)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with self._unchanged_on_failure() as before:
@@ -480,7 +483,7 @@ class HTSVAEDetector(
         candidates = self._scored(X, times)
         held_out = hold_out(candidates, self.calibration_fraction)
         self._warn_of_groups(held_out, candidates, groups)
-        self._first_held_cell = self._hold_out_dates(held_out, times, n_timesteps)
+        self._first_held_cell = self._hold_out_dates(X, times, candidates, held_out)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
         if self.early_stopping and not self._holds_dates_out(X):
@@ -511,8 +514,9 @@ class HTSVAEDetector(
 
     def _n_steps(self, twice):
         """Gradient steps of each training."""
-        first = max(1, min(self.max_iter // 2, _MOST_FIRST_STEPS))
-        return [first, self.max_iter] if twice else [self.max_iter]
+        if not (twice and self.self_training):
+            return [self.max_iter]
+        return [max(1, min(self.max_iter // 2, _MOST_FIRST_STEPS)), self.max_iter]
 
     def fit_predict(self, X, y=None, *, label_time=None, groups=None):
         """Fit, y included, and say which samples are outliers.
@@ -644,21 +648,32 @@ class HTSVAEDetector(
             self.scale_ = np.where(scale > tiny, scale, 1)
         return observed
 
-    def _hold_out_dates(self, held_out, times, n_timesteps):
+    def _hold_out_dates(self, X, times, candidates, held_out):
         """First grid cell that training may not see, one past the last if all.
 
-        The last dates stand in for held-out samples where these are too few.
+        The last dates stand in for held-out samples where these are too few, unless
+        too little was observed on them, or nothing before.
         """
-        windowing = self._windowing(n_timesteps)
+        windowing = self._windowing(X.shape[2])
         n_cells = windowing.calendar.n_cells
         known = times is None or self.reference_ == "any"
         if held_out.any() or not known or n_cells < 3 * windowing.length:
             return n_cells
         held = max(windowing.length, int(self.calibration_fraction * n_cells))
-        return n_cells - min(held, n_cells - windowing.length)
+        first = n_cells - min(held, n_cells - windowing.length)
+        n_seen = np.zeros(2, dtype=np.intp)
+        for rows in chunks(X):
+            seen = candidates[rows, np.newaxis] & ~np.isnan(X[rows]).all(axis=1)
+            is_held = windowing.calendar.cell >= first
+            n_seen += [seen[:, ~is_held].sum(), seen[:, is_held].sum()]
+        enough = n_seen[0] > 0 and n_seen[1] >= calibration.MIN_SAMPLES
+        return first if enough else n_cells
 
     def _holds_dates_out(self, X):
         return self._first_held_cell < self._calendar(X.shape[2], None).n_cells
+
+    def _has_several_windows(self, X):
+        return self.window_length_ < self._calendar(X.shape[2], None).n_cells
 
     def _warn_of_groups(self, held_out, candidates, groups):
         """Say so if no group can be held out, though there are enough samples."""
@@ -668,9 +683,9 @@ class HTSVAEDetector(
             warn(
                 f"None of the {len(np.unique(groups[candidates]))} groups can be held "
                 "out of training, as one must stay there, and some of every class: "
-                f"calibration_fraction={self.calibration_fraction} of the groups is "
-                "none, and false_alarm_rate need not hold for new groups. Give more "
-                "groups, or none."
+                f"calibration_fraction={self.calibration_fraction} cannot be met, and "
+                "false_alarm_rate need not hold for new groups. Give more groups, or "
+                "none."
             )
 
     def _check_validation(self, validation, candidates, groups):
@@ -754,8 +769,9 @@ class HTSVAEDetector(
             # Series this few are soon learnt by heart.
             validation = self._windows(*data, training, later=True) or None
         identity = self._identity(X, seed, weights)
-        changing = classes is not None and times is not None and len(self.classes_) > 1
-        rounds = self._n_steps(twice=self.self_training and changing)
+        known_once = classes is not None and times is not None
+        others = len(self.classes_) > 1 and self._has_several_windows(X)
+        rounds = self._n_steps(twice=known_once and others)
         scorer = None
         for number, n_steps in enumerate(rounds, 1):
             name = f"training {number} of {len(rounds)}, " if len(rounds) > 1 else ""
@@ -873,7 +889,7 @@ class HTSVAEDetector(
             model = self._scorer(X.shape[2]).fit_place_model(X[some])
             self.place_model_ = model._asdict()
         # Too few samples to hold some out: the thresholds are the training ones.
-        rows = held_out if held_out.any() else np.ones(len(X), dtype=bool)
+        rows = held_out if held_out.any() else slice(None)
         self._calibrate(
             X[rows],
             None if classes is None else classes[rows],
@@ -895,8 +911,6 @@ class HTSVAEDetector(
         calendar = scorer.windowing.calendar
         if self._first_held_cell < calendar.n_cells:
             held[:, calendar.cell < self._first_held_cell] = 0
-            if np.isnan(own[held > 0]).all():
-                held[:] = 1
 
         def threshold(values, weights):
             return calibration.threshold(

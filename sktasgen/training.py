@@ -321,6 +321,8 @@ class AfterStep(Callback):
         self.checkpoint = checkpoint
         self.monitor = monitor
         self.interval = max(1, batches.n_batches // _N_VALIDATIONS)
+        # Before, another loss is minimised: what is best then has hardly learnt.
+        self.first = _WARM_UP * batches.n_batches
         self.curve = []
         self.best = None
 
@@ -335,7 +337,9 @@ class AfterStep(Callback):
             self._losses(net)
             self._validate(net)
         if self.checkpoint is not None:
-            self.checkpoint.save(partial(self.state, net))
+            # The last state is what a training that follows goes on from.
+            over = self._is_last(net) or self.batches.stopped
+            self.checkpoint.save(partial(self.state, net), at_once=over)
         if self.monitor is not None:
             result = partial(self.result, net)
             if self.monitor.end(net.n_steps_taken_, loss, self.curve, result):
@@ -357,7 +361,7 @@ class AfterStep(Callback):
         return losses
 
     def _validate(self, net):
-        if self.validation is None:
+        if self.validation is None or net.n_steps_taken_ < self.first:
             return
         self.curve.append(self.validation.loss(net.module_))
         if self._n_since_best() == 0:
@@ -460,7 +464,7 @@ def train(
     -------
     Trained
     """
-    with one_thread(), on_host():
+    with one_thread(), on_host(), torch.inference_mode(False), torch.enable_grad():
         if validation is not None:
             validation = Validation(validation, seed, device)
 

@@ -284,9 +284,10 @@ def test_early_stopping_keeps_the_best_weights(callbacks):
     curve = detector.validation_curve_
     best = np.argmin(curve)
     assert len(curve) == best + 1 + 4
-    assert detector.n_iter_ == len(detector.loss_curve_) == 8 * len(curve) < 400
+    # The first quarter, in which the divergences are phased in, is not validated.
+    assert detector.n_iter_ == len(detector.loss_curve_) == 8 * (12 + len(curve)) < 400
     stopped = quick(early_stopping=True, **settings)
-    stopped.set_callbacks(Recorder(stop_at=8 * (best + 1))).fit(X)
+    stopped.set_callbacks(Recorder(stop_at=8 * (12 + best + 1))).fit(X)
     np.testing.assert_equal(stopped.weights_, detector.weights_)
 
 
@@ -309,7 +310,7 @@ def test_without_early_stopping_there_is_no_validation(series):
 def test_last_step_is_validated_too(series):
     detector = quick(max_iter=109, early_stopping=True, n_iter_no_change=99)
     detector.fit(series.X)
-    assert len(detector.validation_curve_) == 55
+    assert len(detector.validation_curve_) == 42
     assert detector.n_iter_ == 109
 
 
@@ -418,6 +419,13 @@ def test_one_class_has_no_other_to_be_told_from(series, callbacks):
     assert recorder.ended == 30
 
 
+def test_one_window_has_no_other_to_add(series, callbacks):
+    recorder = Recorder()
+    detector = quick(period=24).set_callbacks(recorder)
+    detector.fit(series.X, series.y, label_time=series.label_time)
+    assert recorder.ended == 30
+
+
 def test_callback_that_ends_the_first_training_ends_the_fit(series, callbacks):
     detector = quick().set_callbacks(Recorder(stop_at=5))
     detector.fit(series.X, series.y, label_time=series.label_time)
@@ -437,7 +445,7 @@ def test_one_series_alone_is_not_learnt_by_heart():
     data = make_pixel_series(1, **MAKE | dict(n_years=10, change_fraction=0))
     detector = quick(max_iter=400, hidden_size=32).fit(data.X)
     best = detector.validation_curve_.argmin()
-    assert detector.n_iter_ == 8 * len(detector.validation_curve_) < 400
+    assert detector.n_iter_ == 8 * (12 + len(detector.validation_curve_)) < 400
     assert len(detector.validation_curve_) == best + 1 + 10
     # Whether asked for or not.
     again = clone(detector).set_params(early_stopping=True).fit(data.X)
@@ -446,6 +454,28 @@ def test_one_series_alone_is_not_learnt_by_heart():
     windows = [detector._windows(data.X, None, None, [True], later=i) for i in (0, 1)]
     first, last = (np.flatnonzero(dataset.used[0]) for dataset in windows)
     assert first.max() + 12 <= last.min() == 120 - 24
+
+
+def test_a_change_in_the_dates_held_out_does_not_end_training_before_it_began():
+    data = make_pixel_series(1, **MAKE | dict(n_years=10, change_fraction=0))
+    X = data.X.copy()
+    X[..., 96:] += 0.3
+    detector = quick(max_iter=400, hidden_size=32, batch_size=256).fit(X)
+    assert detector.n_iter_ > 100
+    scores = detector.score_timesteps(np.stack([data.X[0], data.X[0] + 0.1]))[:, :96]
+    assert np.nanmin(scores[1]) > np.nanmax(scores[0])
+
+
+@pytest.mark.parametrize("observed", [slice(0, 100), slice(96, None)])
+def test_dates_that_say_too_little_are_not_held_out(observed):
+    """Where almost all of the last dates are gaps, or all of the others."""
+    data = make_pixel_series(1, **MAKE | dict(n_years=10, change_fraction=0))
+    X = np.full_like(data.X, np.nan)
+    X[..., observed] = data.X[..., observed]
+    detector = quick().fit(X)
+    assert detector.validation_curve_ is None
+    flags = detector.predict_timesteps(X)[:, observed]
+    assert flags.mean() == pytest.approx(0.05, abs=0.05)
 
 
 # Warm start
@@ -738,7 +768,7 @@ def test_verbose_prints_a_line_per_tenth(series, capsys):
     quick(verbose=1, early_stopping=True, n_iter_no_change=99).fit(series.X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
-    assert "step 3 of 30, loss " in lines[0] and "validation" in lines[0]
+    assert "step 3 of 30, loss " in lines[0] and "validation" in lines[-1]
     quick(verbose=1).fit(series.X, series.y, label_time=series.label_time)
     lines = capsys.readouterr().out.splitlines()
     assert "training 1 of 2, step 1 of 15, loss " in lines[0]
