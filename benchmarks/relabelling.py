@@ -69,7 +69,7 @@ def cerrado(name, seeds=range(3)):
 class _NothingStable(StableSampleRelabeler):
     """Trains on the labelled seasons alone."""
 
-    def _find_stable(self, X, flags):
+    def _find_stable(self, X, times, flags):
         return np.zeros(len(X), dtype=bool)
 
 
