@@ -112,9 +112,10 @@ class HTSVAEDetector(
         10,000 samples at most. Where that comes to none, with less than ten
         samples with a score or less than ``1 / calibration_fraction`` in every
         class, it is the same share of the dates, the last ones, if normality is
-        known at all dates and three windows fit in the series, and else nothing:
-        the thresholds are then those of the training samples. Series so few are
-        soon learnt by heart: the dates held out stop training early, too.
+        known at all dates, three windows fit in the series and ten of these dates
+        were observed, and else nothing: the thresholds are then those of the
+        training samples. Series so few are soon learnt by heart: the dates held
+        out stop training early, too.
     threshold : {"quantile", "pot"}, default="quantile"
         Whether thresholds are quantiles of the held-out scores, or those of a
         generalised Pareto distribution fitted to the highest tenth (peaks over
@@ -747,8 +748,9 @@ class HTSVAEDetector(
 
         parts = {"training": dataset, "validation": validation}
         windows = {
-            name: part and list(map(_digest, (part.samples, part.classes, part.used)))
+            name: list(map(_digest, (part.samples, part.classes, part.used)))
             for name, part in parts.items()
+            if part is not None
         }
         return Checkpoint(
             self.checkpoint_dir, identity | windows | {"n_steps": n_steps}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -30,7 +31,7 @@ FOREST = RandomForestClassifier(n_estimators=30)
 
 def quick(**params):
     relabeler = StableSampleRelabeler(DETECTOR, FOREST, FOREST, random_state=0)
-    return relabeler.set_params(**params)
+    return clone(relabeler).set_params(**params)
 
 
 @pytest.fixture(scope="module")
