@@ -62,7 +62,6 @@ setup(
         "numba>=0.59",
         "joblib>=1.3",
         "safetensors>=0.4.3",
-        "threadpoolctl>=3.2",
     ],
     extras_require={
         "io": IO,
@@ -86,6 +85,7 @@ setup(
                 "rich>=13",
                 "setuptools>=77",
                 "skops>=0.11",
+                "threadpoolctl>=3.2",
                 *IO,
                 *PLOT,
                 *DATA,

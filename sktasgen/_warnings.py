@@ -13,9 +13,9 @@ _PASSED_BY = tuple(
 )
 
 
-def warn(message, category=UserWarning):
+def warn(message):
     """Warn at the innermost line outside of the package and scikit-learn."""
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_PASSED_BY):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(message, UserWarning, stacklevel=level)

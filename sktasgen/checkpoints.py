@@ -2,9 +2,9 @@
 
 import json
 import time
-import warnings
 from pathlib import Path
 
+from ._warnings import warn
 from .persistence import digest, encode, read, write
 
 _KIND = "checkpoint of HTSVAEDetector"
@@ -81,5 +81,4 @@ class Checkpoint:
 
 
 def _warn(what, error):
-    found = f"{type(error).__name__}: {error}"
-    warnings.warn(f"Training {what}: {found}", stacklevel=3)
+    warn(f"Training {what}: {type(error).__name__}: {error}")

@@ -474,14 +474,13 @@ class HTSVAEDetector(
             classes = encode_labels(y, self.classes_, n)
         weights = self._initial_weights(before)
         observed = self._fit_scale(X, keep=weights is not None)
-        self._warn_of_unscored(X, times)
 
         def hold_out(candidates, share):
             strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
         # What gets no score sets no threshold.
-        candidates = self._scored(X, times)
+        candidates = self._scored(X, times, tell=True)
         held_out = hold_out(candidates, self.calibration_fraction)
         self._warn_of_groups(held_out, candidates, groups)
         self._first_held_cell = self._hold_out_dates(X, times, candidates, held_out)
@@ -673,9 +672,6 @@ class HTSVAEDetector(
     def _holds_dates_out(self, X):
         return self._first_held_cell < self._calendar(X.shape[2], None).n_cells
 
-    def _has_several_windows(self, X):
-        return self.window_length_ < self._calendar(X.shape[2], None).n_cells
-
     def _warn_of_groups(self, held_out, candidates, groups):
         """Say so if no group can be held out, though there are enough samples."""
         if groups is None or held_out.any():
@@ -772,7 +768,8 @@ class HTSVAEDetector(
             validation = self._windows(*data, training, later=True) or None
         identity = self._identity(X, seed, weights)
         known_once = classes is not None and times is not None
-        others = len(self.classes_) > 1 and self._has_several_windows(X)
+        n_cells = self._calendar(X.shape[2], None).n_cells
+        others = len(self.classes_) > 1 and n_cells > self.window_length_
         rounds = self._n_steps(twice=known_once and others)
         scorer = None
         for number, n_steps in enumerate(rounds, 1):
@@ -1232,7 +1229,7 @@ class HTSVAEDetector(
         scorer = self._scorer(n_timesteps, dates)
         times = check_label_time(label_time, n, n_timesteps)
         y = None if y is None else check_labels(y, n)
-        self._warn_of_unscored(X, times, dates)
+        self._scored(X, times, dates, tell=True)
         return X, *self._given(y, times, X), scorer
 
     def _given(self, y, times, X):
@@ -1245,33 +1242,26 @@ class HTSVAEDetector(
             times = np.full(n, min(self.label_time_, n_timesteps - 1), dtype=np.intp)
         return classes, times
 
-    def _scored(self, X, times, dates=None):
-        """Which samples are observed where it takes observations to score them."""
-        return np.logical_and(*self._observed(X, times, dates))
-
-    def _observed(self, X, times, dates):
-        """Samples seen on enough dates, and those seen in their own window."""
+    def _scored(self, X, times, dates=None, *, tell=False):
+        """Which samples get a score; tells of the others, and why, if asked to."""
         own_times = None
         if self.reference_ == "self":
             _, own_times = self._given(None, times, X)
         windowing = self._windowing(X.shape[2], dates)
-        return is_observed(X, self.min_observations, windowing, own_times)
-
-    def _warn_of_unscored(self, X, times, dates=None):
-        """Name the samples that get no score, and say why."""
-        enough, own = self._observed(X, times, dates)
+        enough, own = is_observed(X, self.min_observations, windowing, own_times)
         least = min(self.min_observations, X.shape[2])
         for unscored, reason in (
             (~enough, f"fewer than {least} observed dates"),
             (enough & ~own, "no observation in the window around label_time"),
         ):
             found = np.flatnonzero(unscored)
-            if len(found):
+            if tell and len(found):
                 named = ", ".join(map(str, found[:5])) + ", ..." * (len(found) > 5)
                 warn(
                     f"{len(found)} of {len(X)} samples have {reason} and get no "
                     f"score: {named}."
                 )
+        return enough & own
 
     def _calendar(self, n_timesteps, dates):
         """The calendar of series with these dates, or the training ones."""

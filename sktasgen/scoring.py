@@ -90,7 +90,7 @@ class Scorer:
 
     def parts(self, X, classes, times):
         """Temporal, spectral and joint score of each date: an array of three."""
-        return self._by_chunk(self._parts, X, classes, times, axis=1)
+        return np.moveaxis(self._by_chunk(self._parts, X, classes, times), 1, 0)
 
     def _timesteps(self, X, classes, times):
         find = self._self_scores if self.reference == "self" else self._elbo_scores
@@ -104,7 +104,8 @@ class Scorer:
         found = [self._per_timestep(part) for part in found]
         if self.reference == "self":
             found[0] = self._self_scores(X, classes, times)
-        return np.stack([self._smooth(self._known(part, X, times)) for part in found])
+        known = [self._smooth(self._known(part, X, times)) for part in found]
+        return np.stack(known, axis=1)
 
     def _known(self, score, X, times):
         """The scores of dates that get one, NaN at the others."""
@@ -172,9 +173,7 @@ class Scorer:
         def embed(X):
             n_layers = self.windowing.calendar.n_layers
             latents = self._runner(X.dtype).embed(self.grid(X))
-            latents = latents.reshape(len(X), n_layers, -1).mean(axis=1)
-            latents[np.isnan(X).all(axis=(1, 2))] = np.nan
-            return latents
+            return latents.reshape(len(X), n_layers, -1).mean(axis=1)
 
         return self._by_chunk(embed, X)
 
@@ -243,13 +242,13 @@ class Scorer:
 
     # Between series and windows
 
-    def _by_chunk(self, function, X, *given, axis=0):
+    def _by_chunk(self, function, X, *given):
         """Results of a function for all samples, as many at a time as memory allows.
 
         Parameters
         ----------
         function : callable
-            ``function(X, *given)`` gives an array, the samples on `axis`.
+            ``function(X, *given)`` gives an array, the samples on its first axis.
         X : ndarray of shape (n_samples, n_bands, n_timesteps)
         *given : ndarrays of shape (n_samples,), or None
         """
@@ -260,10 +259,8 @@ class Scorer:
         for rows in chunks(X, sample_size=sample_size):
             found = function(X[rows], *_rows(given, rows))
             if result is None:
-                shape = list(found.shape)
-                shape[axis] = len(X)
-                result = np.empty(shape, found.dtype)
-            result[(slice(None),) * axis + (rows,)] = found
+                result = np.empty((len(X), *found.shape[1:]), found.dtype)
+            result[rows] = found
         return result
 
     def grid(self, X):
