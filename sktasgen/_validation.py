@@ -220,6 +220,64 @@ def check_dates(dates, n_timesteps):
     return days
 
 
+def check_some_labels(y, n_samples):
+    """Return the labels of the labelled samples, and which these are.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Labels; None or NaN where there is none.
+    n_samples : int
+
+    Returns
+    -------
+    labels : ndarray of shape (n_labelled,)
+    labelled : ndarray of shape (n_samples,) of bool
+
+    Raises
+    ------
+    ValueError
+        As `check_labels` does, but for missing labels, unless all are.
+    TypeError
+        If some are strings and others are not.
+    """
+    given = np.asarray(y, dtype=None if hasattr(y, "dtype") else object)
+    if given.ndim != 1 or given.dtype.kind not in "Of":
+        return check_labels(y, n_samples), np.ones(n_samples, dtype=bool)
+    labelled = np.array([not _is_missing(value) for value in given.tolist()], bool)
+    if len(given) != n_samples:
+        raise ValueError(
+            f"y has {len(given)} labels, but X has {n_samples} samples: expected one "
+            "label per sample."
+        )
+    if not labelled.any():
+        raise ValueError(
+            f"y holds no label (None or NaN) for any of the {n_samples} samples: "
+            "expected some labels."
+        )
+    # As a list: without the missing ones objects may be of a plainer kind.
+    return check_labels(given[labelled].tolist(), labelled.sum()), labelled
+
+
+def encode_some_labels(labels, labelled, classes):
+    """Return the index into `classes` of each sample's label, -1 without one.
+
+    Parameters
+    ----------
+    labels, labelled
+        See `check_some_labels`.
+    classes : ndarray of shape (n_classes,)
+
+    Raises
+    ------
+    ValueError
+        If a label was not seen in fit; the message lists the unknown ones.
+    """
+    numbers = np.full(len(labelled), -1, dtype=np.intp)
+    numbers[labelled] = encode_labels(labels, classes, len(labels))
+    return numbers
+
+
 def check_labels(y, n_samples):
     """Return class labels as a 1-D array with one label per sample.
 

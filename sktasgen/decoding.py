@@ -9,6 +9,9 @@ Equal costs make a step linear in the number of classes.
 import numpy as np
 from numba import njit
 
+# Changes of class in a season of one place that a chain reckons with.
+_CHANGES_PER_SEASON = 0.05
+
 
 def viterbi(log_evidence, switch_cost):
     """Most probable label sequence of each sample.
@@ -104,6 +107,17 @@ def hold(log_evidence, classes, label_time):
     held[rows, label_time[rows]] = -np.inf
     held[rows, label_time[rows], classes[rows]] = 0.0
     return held
+
+
+def season_switch_cost(calendar, n_classes):
+    """Nats that a switch to another class costs between two dates of a calendar.
+
+    So many that a season holds 0.05 changes on average, whatever the number of its
+    dates and of the classes.
+    """
+    dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
+    change = _CHANGES_PER_SEASON / max(dates_per_season, 1)
+    return np.log(1 - change) - np.log(change / (n_classes - 1))
 
 
 def _check(log_evidence, switch_cost):

@@ -21,22 +21,24 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from . import __version__, calibration, places, scores, windows
+from . import __version__, calibration, places, scores
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
 from ._validation import (
     as_days,
-    check_dates,
     check_groups,
     check_label_time,
     check_labels,
     check_series,
+    check_some_labels,
     common_label_time,
     encode_labels,
+    encode_some_labels,
     is_integer,
 )
 from ._warnings import warn
 from .progress import Monitor
 from .scoring import Scorer, chunks, is_observed, standardise
+from .seasons import Seasons
 
 # More series would not sharpen the place model, nor teach a class better.
 _MAX_DESCRIBED = 10_000
@@ -128,6 +130,12 @@ class HTSVAEDetector(
         windows around those dates; and anew, with all `max_iter`, also on windows
         whose every date then shows one class with a probability above 0.95, of
         10,000 series at most. It finds changes better, and their dates.
+    align_years : bool, default=True
+        Whether years that look otherwise than the labelled ones, by weather or
+        sensor, are brought in line with them, by a gain and an offset for each date
+        and band: for the class reference that knows each label at one date. Years
+        that hardly differ are left as they are, and so are dates that fit did not
+        see.
     batch_size : int, default=256
         Windows per step.
     learning_rate : float, default=2e-3
@@ -181,6 +189,10 @@ class HTSVAEDetector(
         Training dates.
     center_, scale_ : ndarrays of shape (n_bands,)
         Mean and standard deviation of each band in fit, in its units.
+    date_gain_, date_offset_ : ndarrays of shape (n_bands, n_timesteps)
+        What `align_years` found: a value of the labelled seasons would have been
+        ``date_offset_ + date_gain_ * value`` at that date; 1 and 0 where left as it
+        is.
     weights_ : dict of str to ndarray
         Weights of the network.
     loss_curve_ : ndarray of shape (n_iter_,)
@@ -335,6 +347,7 @@ class HTSVAEDetector(
         "threshold": [StrOptions({"quantile", "pot"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "self_training": ["boolean"],
+        "align_years": ["boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "free_nats": [Interval(Real, 0, None, closed="left")],
@@ -368,6 +381,7 @@ class HTSVAEDetector(
         threshold="quantile",
         max_iter=600,
         self_training=True,
+        align_years=True,
         batch_size=256,
         learning_rate=2e-3,
         free_nats=2.0,
@@ -397,6 +411,7 @@ class HTSVAEDetector(
         self.threshold = threshold
         self.max_iter = max_iter
         self.self_training = self_training
+        self.align_years = align_years
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.free_nats = free_nats
@@ -422,7 +437,8 @@ class HTSVAEDetector(
             Training series; NaN where not observed.
         y : array-like of shape (n_samples,), default=None
             Class of each sample at `label_time`; of use to the class reference
-            only.
+            only. None or NaN for a sample whose class is not known: it takes part
+            in `self_training` and `align_years`.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y (or normality) holds; None means at
             every date. The "any" reference takes all dates for normal even so.
@@ -465,29 +481,32 @@ class HTSVAEDetector(
         X = check_series(self, X, reset=True)
         n, _, n_timesteps = X.shape
         times = check_label_time(label_time, n, n_timesteps)
-        y = None if y is None else check_labels(y, n)
+        labelled = np.ones(n, dtype=bool)
+        if y is not None:
+            y, labelled = check_some_labels(y, n)
         groups = check_groups(groups, n)
         random = check_random_state(self.random_state)
         self._resolve(y, times, n_timesteps)
         classes = None
         if self.reference_ == "class":
-            classes = encode_labels(y, self.classes_, n)
+            classes = encode_some_labels(y, labelled, self.classes_)
         weights = self._initial_weights(before)
         observed = self._fit_scale(X, keep=weights is not None)
+        self._align_years(X, classes, times)
 
         def hold_out(candidates, share):
             strata = np.zeros(n, dtype=np.intp) if classes is None else classes
             return calibration.hold_out(candidates, strata, groups, share, random)
 
-        # What gets no score sets no threshold.
-        candidates = self._scored(X, times, tell=True)
+        # What gets no score sets no threshold, nor what is not known to be normal.
+        candidates = self._scored(X, times, tell=True) & labelled
         held_out = hold_out(candidates, self.calibration_fraction)
         self._warn_of_groups(held_out, candidates, groups)
         self._first_held_cell = self._hold_out_dates(X, times, candidates, held_out)
         seed = random.randint(np.iinfo(np.int32).max)
         training, validation = ~held_out, None
         if self.early_stopping and not self._holds_dates_out(X):
-            candidates = observed & training
+            candidates = observed & training & labelled
             validation = hold_out(candidates, self.validation_fraction)
             self._check_validation(validation, candidates, groups)
             training &= ~validation
@@ -549,33 +568,16 @@ class HTSVAEDetector(
         if self.smoothing != "auto" and self.smoothing % 2 == 0:
             raise ValueError(f"smoothing must be odd, got {self.smoothing}.")
         self.label_time_ = common_label_time(times, n_timesteps)
-        self.dates_ = check_dates(self.dates, n_timesteps)
         self._n_timesteps = n_timesteps
-        self.period_ = self.period
-        if self.period_ is None:
-            self.period_ = (
-                n_timesteps if self.dates_ is None else _slots_per_year(self.dates_)
-            )
-        n_cells = self._calendar(n_timesteps, None).n_cells
-        self.window_length_ = self.window_length
-        if self.window_length_ is None:
-            self.window_length_ = min(self.period_, n_cells)
-        if self.window_length_ > n_cells:
-            raise ValueError(
-                f"window_length={self.window_length_} is longer than the series, "
-                f"which spans {n_cells} season slots."
-            )
-        if self.window_length_ > self.period_:
-            raise ValueError(
-                f"window_length={self.window_length_} is longer than the season: "
-                f"expected at most period={self.period_}."
-            )
-        self.stride_ = self.stride or max(1, self.window_length_ // 2)
-        if self.stride_ > self.window_length_:
-            raise ValueError(
-                f"stride={self.stride_} leaves dates between windows uncovered: "
-                f"expected at most window_length={self.window_length_}."
-            )
+        seasons = Seasons.resolve(
+            n_timesteps,
+            period=self.period,
+            dates=self.dates,
+            window_length=self.window_length,
+            stride=self.stride,
+        )
+        self.dates_, self.period_ = seasons.dates, seasons.period
+        self.window_length_, self.stride_ = seasons.window_length, seasons.stride
         if y is not None and self.reference_ == "class":
             self.classes_, counts = np.unique(y, return_counts=True)
             self.class_prior_ = counts / counts.sum()
@@ -648,13 +650,27 @@ class HTSVAEDetector(
             self.scale_ = np.where(scale > tiny, scale, 1)
         return observed
 
+    def _align_years(self, X, classes, times):
+        """What sets each date apart from the labelled seasons."""
+        self.date_gain_, self.date_offset_ = np.ones(X.shape[1:]), np.zeros(X.shape[1:])
+        if self.align_years and classes is not None and times is not None:
+            from .alignment import align_years
+
+            self.date_gain_, self.date_offset_ = align_years(
+                X,
+                classes,
+                times,
+                self._seasons.windowing(X.shape[2]),
+                len(self.classes_),
+            )
+
     def _hold_out_dates(self, X, times, candidates, held_out):
         """First grid cell that training may not see, one past the last if all.
 
         The last dates stand in for held-out samples where these are too few, unless
         too little was observed on them, or nothing before.
         """
-        windowing = self._windowing(X.shape[2])
+        windowing = self._seasons.windowing(X.shape[2])
         n_cells = windowing.calendar.n_cells
         known = times is None or self.reference_ == "any"
         if held_out.any() or not known or n_cells < 3 * windowing.length:
@@ -670,7 +686,7 @@ class HTSVAEDetector(
         return first if enough else n_cells
 
     def _holds_dates_out(self, X):
-        return self._first_held_cell < self._calendar(X.shape[2], None).n_cells
+        return self._first_held_cell < self._seasons.calendar(X.shape[2]).n_cells
 
     def _warn_of_groups(self, held_out, candidates, groups):
         """Say so if no group can be held out, though there are enough samples."""
@@ -732,7 +748,7 @@ class HTSVAEDetector(
             "dates": self.dates_,
             "seed": seed,
             "X": _digest(X),
-            "scale": [self.center_, self.scale_],
+            "scale": list(self._center_and_scale(X.shape[2])),
             "weights": weights,
         }
 
@@ -767,8 +783,8 @@ class HTSVAEDetector(
             # Series this few are soon learnt by heart.
             validation = self._windows(*data, training, later=True) or None
         identity = self._identity(X, seed, weights)
-        known_once = classes is not None and times is not None
-        n_cells = self._calendar(X.shape[2], None).n_cells
+        known_once = classes is not None and (times is not None or classes.min() < 0)
+        n_cells = self._seasons.calendar(X.shape[2]).n_cells
         others = len(self.classes_) > 1 and n_cells > self.window_length_
         rounds = self._n_steps(twice=known_once and others)
         scorer = None
@@ -831,7 +847,7 @@ class HTSVAEDetector(
         """
         from .training import WindowDataset
 
-        every = self._windowing(X.shape[2]).with_stride(1)
+        every = self._seasons.windowing(X.shape[2]).with_stride(1)
         n_windows, n_layers = len(every.starts), every.calendar.n_layers
         in_time = every.starts + every.length <= self._first_held_cell
         if later:
@@ -845,16 +861,17 @@ class HTSVAEDetector(
         for rows in chunks(X, len(samples), size):
             chunk = samples[rows]
             shown = np.zeros((len(chunk), len(self.classes_), n_windows), dtype=bool)
-            given = 0 if classes is None else classes[chunk]
-            near = True
+            given = np.zeros(len(chunk), np.intp) if classes is None else classes[chunk]
+            near = np.ones((len(chunk), n_windows), dtype=bool)
             if times is not None and classes is not None:
                 near = every.near(times[chunk])
-            shown[np.arange(len(chunk)), given] = near
+            known = np.flatnonzero(given >= 0)
+            shown[known, given[known]] = near[known]
             told = np.flatnonzero(asked[chunk])
             if len(told):
                 some = chunk[told]
                 plain = _PLAIN < scorer.class_probability(
-                    X[some], classes[some], times[some]
+                    X[some], classes[some], None if times is None else times[some]
                 )
                 for number in range(len(self.classes_)):
                     shown[told, number] |= every.throughout(plain[:, :, number])
@@ -865,11 +882,12 @@ class HTSVAEDetector(
             for parts, part in zip(found, rows, strict=True):
                 parts.append(part)
         samples, numbers, used = map(_joined, found)
+        center, scale = self._center_and_scale(X.shape[2])
         return WindowDataset(
             X,
             samples,
             numbers,
-            partial(standardise, center=self.center_, scale=self.scale_),
+            partial(standardise, center=center, scale=scale),
             every,
             used,
             len(self.classes_),
@@ -888,7 +906,9 @@ class HTSVAEDetector(
             model = self._scorer(X.shape[2]).fit_place_model(X[some])
             self.place_model_ = model._asdict()
         # Too few samples to hold some out: the thresholds are the training ones.
-        rows = held_out if held_out.any() else slice(None)
+        rows = held_out
+        if not held_out.any():
+            rows = slice(None) if classes is None else classes >= 0
         self._calibrate(
             X[rows],
             None if classes is None else classes[rows],
@@ -1247,7 +1267,7 @@ class HTSVAEDetector(
         own_times = None
         if self.reference_ == "self":
             _, own_times = self._given(None, times, X)
-        windowing = self._windowing(X.shape[2], dates)
+        windowing = self._seasons.windowing(X.shape[2], dates)
         enough, own = is_observed(X, self.min_observations, windowing, own_times)
         least = min(self.min_observations, X.shape[2])
         for unscored, reason in (
@@ -1263,42 +1283,38 @@ class HTSVAEDetector(
                 )
         return enough & own
 
-    def _calendar(self, n_timesteps, dates):
-        """The calendar of series with these dates, or the training ones."""
-        if dates is None:
-            if self.dates_ is None:
-                return windows.Calendar.regular(n_timesteps, self.period_)
-            if n_timesteps != self._n_timesteps:
-                raise ValueError(
-                    f"X has {n_timesteps} timesteps, fit had {self._n_timesteps} "
-                    "dates: pass dates=, one per timestep."
-                )
-            dates = self.dates_
-        elif self.dates_ is None:
-            raise ValueError(
-                "dates was given, but the detector was fitted without dates: set "
-                "its parameter dates to those of the training series."
-            )
-        dates = check_dates(dates, n_timesteps)
-        return windows.Calendar.from_dates(dates, self.period_)
+    @property
+    def _seasons(self):
+        """Calendar and windows, of the dates of fit and of others."""
+        return Seasons(
+            self._n_timesteps,
+            self.dates_,
+            self.period_,
+            self.window_length_,
+            self.stride_,
+            getattr(self, "date_gain_", None),
+            getattr(self, "date_offset_", None),
+        )
 
-    def _windowing(self, n_timesteps, dates=None):
-        """The windows over such series: one shorter one where these are short."""
-        calendar = self._calendar(n_timesteps, dates)
-        length = min(self.window_length_, calendar.n_cells)
-        return windows.Windowing(calendar, length, self.stride_)
+    def _center_and_scale(self, n_timesteps, dates=None):
+        """What bands are standardised by, (n_bands, n_timesteps) or (n_bands, 1)."""
+        gain, offset = self._seasons.gain_and_offset(n_timesteps, dates)
+        center, scale = self.center_[:, np.newaxis], self.scale_[:, np.newaxis]
+        return offset + gain * center, gain * scale
 
     def _scorer(self, n_timesteps, dates=None):
         """The trained network over such series."""
         place_model = self.place_model_
+        windowing = self._seasons.windowing(n_timesteps, dates)
+        center, scale = self._center_and_scale(n_timesteps, dates)
         return Scorer(
-            windowing=self._windowing(n_timesteps, dates),
+            windowing=windowing,
             reference=self.reference_,
             network=self._network_arguments,
             weights=self.weights_,
             device=self.device,
-            center=self.center_,
-            scale=self.scale_,
+            center=center,
+            scale=scale,
             class_prior=self.class_prior_,
             place_model=place_model and places.PlaceModel(**place_model),
             smoothing=self.smoothing,
@@ -1313,14 +1329,6 @@ class HTSVAEDetector(
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _slots_per_year(dates):
-    """A year's worth of season slots at the median gap between distinct dates."""
-    gaps = np.diff(np.unique(dates)).astype(np.int64)
-    if len(gaps) == 0:
-        return 1
-    return max(1, round(windows.DAYS_PER_YEAR / float(np.median(gaps))))
 
 
 def _spread(values, n):

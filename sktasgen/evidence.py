@@ -12,6 +12,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
+from .windows import overlap_average
+
+# Added to every probability before its logarithm: a forest that never saw a class
+# near a date does not know that it is impossible.
+_FLOOR = 0.01
+
 
 class Rows(NamedTuple):
     """Rows to train or predict on.
@@ -124,3 +130,36 @@ def class_probability(classifier, features, n_classes):
         predicted = classifier.predict(features)
         probability[np.arange(len(features)), predicted] = 1.0
     return probability
+
+
+def log_probability(probability):
+    """Log-probability of classes, the last axis, that no zero turns into certainty."""
+    n_classes = probability.shape[-1]
+    return np.log((probability + _FLOOR) / (1 + n_classes * _FLOOR))
+
+
+def spread_windows(values, sample, window, windowing, n_samples):
+    """Mean over the windows that cover each date.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_classes)
+        Log-probabilities of windows.
+    sample, window : ndarrays of shape (n_rows,) of int
+        Which ones: see `window_rows`. The others know nothing: to them every
+        class is as likely.
+    windowing : windows.Windowing
+    n_samples : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_timesteps, n_classes)
+    """
+    cells, calendar = windowing.cells, windowing.calendar
+    n_classes = values.shape[1]
+    by_window = np.full((n_samples, n_classes, len(cells)), -np.log(n_classes))
+    by_window[sample, :, window] = values
+    shape = (*by_window.shape, cells.shape[1])
+    spread = np.broadcast_to(by_window[..., np.newaxis], shape)
+    by_cell = overlap_average(spread, cells, calendar.n_cells)
+    return by_cell[:, :, calendar.cell].transpose(0, 2, 1)

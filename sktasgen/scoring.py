@@ -10,10 +10,9 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from . import places, scores
+from .decoding import season_switch_cost
 from .windows import Windowing, aligned_windows, overlap_average
 
-# Changes of class in a season of one place that forward-backward reckons with.
-_CHANGES_PER_SEASON = 0.05
 # Dates that scores are averaged over where `smoothing` is "auto" and no class decodes.
 _SMOOTHING = 5
 # Values of the series looked at in one go; bounds memory.
@@ -38,8 +37,8 @@ class Scorer:
         Arguments of `networks.HTSVAE`.
     weights : dict of str to ndarray
     device : str
-    center, scale : ndarrays of shape (n_bands,)
-        What bands are standardised by.
+    center, scale : ndarrays of shape (n_bands, n_timesteps) or (n_bands, 1)
+        What bands are standardised by, date by date.
     class_prior : ndarray of shape (n_classes,)
     place_model : places.PlaceModel, or None
         For the self reference.
@@ -138,7 +137,7 @@ class Scorer:
         bound, _ = self._runner(X.dtype).elbo(self.grid(X))
         seen = ~np.isnan(X).all(axis=1, keepdims=True)
         date = np.where(seen, self._per_timestep(bound), np.nan).transpose(0, 2, 1)
-        cost = switch_cost(self.windowing.calendar, len(self.class_prior))
+        cost = season_switch_cost(self.windowing.calendar, len(self.class_prior))
         log_prior = np.log(self.class_prior)
         return scores.course_probability(date, log_prior, cost, classes, times)
 
@@ -207,9 +206,7 @@ class Scorer:
             mean, std = scorer._runner(X.dtype).decode_draw(
                 grid, classes, course=course, rng=rng
             )
-        center, scale = (
-            part.astype(X.dtype)[:, np.newaxis] for part in (self.center, self.scale)
-        )
+        center, scale = (part.astype(X.dtype) for part in (self.center, self.scale))
         mean = self._per_timestep(mean) * scale + center
         return mean, self._per_timestep(std) * scale
 
@@ -293,20 +290,8 @@ class Scorer:
 
 
 def standardise(X, center, scale):
-    """Series less the center of each band, in units of its scale."""
-    center = center.astype(X.dtype)[:, np.newaxis]
-    return (X - center) / scale.astype(X.dtype)[:, np.newaxis]
-
-
-def switch_cost(calendar, n_classes):
-    """Nats that a switch to another class costs between two dates of a calendar.
-
-    So many that a season holds 0.05 changes on average, whatever the number of its
-    dates and of the classes: see `decoding` for the chain.
-    """
-    dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
-    change = _CHANGES_PER_SEASON / max(dates_per_season, 1)
-    return np.log(1 - change) - np.log(change / (n_classes - 1))
+    """Series less the center of each band and date, in units of its scale."""
+    return (X - center.astype(X.dtype)) / scale.astype(X.dtype)
 
 
 def is_observed(X, min_observations, windowing, own_times=None):

@@ -613,13 +613,12 @@ def test_bad_groups_are_named(series, groups, error, message):
     [
         (["a", 1], TypeError, "y mixes strings and other values, such as 'a' and 1"),
         (np.array([1, "a"], dtype=object), TypeError, "y mixes strings.* 'a' and 1"),
-        (["a", float("nan")], ValueError, "y holds no label.*first at 1"),
-        (["a", None], ValueError, "y holds no label.*first at 1"),
-        (np.array(["a", None], dtype=object), ValueError, "y holds no label"),
+        ([None, "a", 1], (TypeError, ValueError), "y mixes strings|y holds no label"),
+        ([None, None], ValueError, "y holds no label"),
     ],
 )
 def test_labels_of_several_kinds_are_named(series, fitted, labels, error, message):
-    y = list(labels) * 45
+    y = list(labels) * (90 // len(labels))
     if isinstance(labels, np.ndarray):
         y = np.array(y, dtype=object)
     for call in (quick().fit, fitted.score_timesteps):
@@ -628,13 +627,52 @@ def test_labels_of_several_kinds_are_named(series, fitted, labels, error, messag
 
 
 @pytest.mark.parametrize("dtype", ["string", "str", "category", "object", "Int64"])
-def test_missing_labels_of_any_pandas_dtype_are_named(series, dtype):
+def test_missing_labels_of_any_pandas_dtype_are_known_as_such(series, dtype):
     pandas = pytest.importorskip("pandas")
     labels = [1, 2, pandas.NA] if dtype == "Int64" else ["a", "b", pandas.NA]
     y = pandas.Series(labels * 30, dtype=dtype)
-    for name, given in (("y", dict(y=y)), ("groups", dict(groups=y))):
-        with pytest.raises(ValueError, match=f"{name} holds no .*30 .*first at 2"):
-            quick().fit(series.X, **given)
+    detector = quick(max_iter=2).fit(series.X, y, label_time=18)
+    assert detector.classes_.tolist() == labels[:2]
+    with pytest.raises(ValueError, match="y holds no label.*30 .*first at 2"):
+        detector.score_timesteps(series.X, y)
+    with pytest.raises(ValueError, match="groups holds no group.*30 .*first at 2"):
+        quick().fit(series.X, groups=y)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_samples_without_a_label_teach_what_years_look_like(series, missing):
+    """Most places have no label; leaving them out would waste all but a few."""
+    labels = series.Y[:, 18]
+    y = labels.astype(object)
+    y[12:] = missing
+    changed = (series.Y != labels[:, None])[~np.isnan(series.X).all(axis=1)]
+    rank = {}
+    for n in (12, 90):
+        detector = quick(max_iter=150).fit(series.X[:n], y[:n], label_time=18)
+        assert detector.classes_.tolist() == [0, 1, 2]
+        score = detector.score_timesteps(series.X, labels, label_time=18)
+        rank[n] = roc_auc_score(changed, score[~np.isnan(score)])
+    assert rank[90] > rank[12]
+
+
+def test_years_of_another_look_are_not_called_changed(cerrado):
+    """Or a sensor that reads a fifth lower has all land change on New Year's Day."""
+    data = cerrado("disjoint")
+    X = data.X.copy()
+    X[:, :, 46:] = 0.8 * X[:, :, 46:] - 0.05
+    changed = (data.Y != data.y[:, None]).ravel()
+    rank = {}
+    for align_years in (False, True):
+        detector = HTSVAEDetector(
+            period=23, max_iter=400, align_years=align_years, random_state=0
+        ).fit(X, data.y, label_time=11)
+        score = detector.score_timesteps(X, data.y, label_time=11)
+        rank[align_years] = roc_auc_score(changed, score.ravel())
+    assert rank[True] > 0.98, rank
+    assert rank[False] < rank[True] - 0.05, rank
+    found = (X - detector.date_offset_) / detector.date_gain_
+    np.testing.assert_array_equal(found[:, :, :23], X[:, :, :23])
+    assert np.abs(found - data.X)[:, :, 46:].mean() < 0.02
 
 
 def test_groups_of_which_none_can_be_held_out_are_warned_of(series):

@@ -8,15 +8,14 @@ import pytest
 
 from sktasgen import HTSVAEDetector, _validation, inference, scoring
 from sktasgen.datasets import make_pixel_series
-from sktasgen.decoding import forward_backward, hold
-from sktasgen.scoring import switch_cost
+from sktasgen.decoding import forward_backward, hold, season_switch_cost
 from sktasgen.windows import Calendar
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 9])
 @pytest.mark.parametrize("period", [1, 12, 23])
 def test_a_season_holds_a_twentieth_change_whatever_the_classes(n_classes, period):
-    cost = switch_cost(Calendar.regular(3 * period, period), n_classes)
+    cost = season_switch_cost(Calendar.regular(3 * period, period), n_classes)
     nothing = np.zeros((1, 3 * period, n_classes))
     held = hold(nothing, np.array([0]), np.array([0]))
     posterior = forward_backward(held, cost)[0]
@@ -31,7 +30,7 @@ def test_two_acquisitions_in_each_slot_make_twice_the_dates():
     """Or a place seen twice as often would change twice as often."""
     days = np.datetime64("2020-01-01") + np.arange(0, 731, 8)
     once, twice = (
-        switch_cost(Calendar.from_dates(days[::step], 23), 4) for step in (2, 1)
+        season_switch_cost(Calendar.from_dates(days[::step], 23), 4) for step in (2, 1)
     )
     odds = np.exp([once, twice])
     np.testing.assert_allclose(odds[1] / odds[0], 2, rtol=0.05)
