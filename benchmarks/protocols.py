@@ -12,7 +12,7 @@ def other_years(data, seed, *, gain=0.2, offset=0.05, days=20):
 
     Every year but the first has its own gain, uniform within 1 +- `gain`, and offset,
     within +- `offset`, per band, and its own shift of the season, within +- `days`
-    days; all series share them. What is shifted in is read from the same year.
+    days; all series share them. A year's first or last date stands for those beyond it.
 
     Parameters
     ----------
@@ -35,8 +35,7 @@ def other_years(data, seed, *, gain=0.2, offset=0.05, days=20):
         level = random.uniform(-offset, offset, size=(n_bands, 1))
         shift = random.uniform(-days, days) / DAYS_PER_DATE
         at = np.clip(year - shift, year[0], year[-1])
-        before = np.floor(at).astype(int)
-        after = np.minimum(before + 1, year[-1])
+        before, after = np.floor(at).astype(int), np.ceil(at).astype(int)
         part = at - before
         season = (1 - part) * data.X[:, :, before] + part * data.X[:, :, after]
         X[:, :, year] = scale * season + level

@@ -106,14 +106,11 @@ METHODS = {
 
 def cerrado(arguments):
     """Tables of the two MODIS sets."""
-    header = "labels|accuracy|on changed dates|breaks within 3 dates"
-    header += "|error - sktasgen's|error / sktasgen's"
+    header = ["labels", "accuracy", "on changed dates", "breaks within 3 dates"]
+    header += ["error - sktasgen's", "error / sktasgen's"]
     for name in ("disjoint", "anywhere"):
-        show(
-            f"cerrado_{name}",
-            header.split("|"),
-            _cerrado_rows(_coded(sets.cerrado(name)), arguments),
-        )
+        series = _coded(sets.cerrado(name))
+        show(f"cerrado_{name}", header, _cerrado_rows(series, arguments))
 
 
 def _cerrado_rows(series, arguments):
