@@ -104,7 +104,7 @@ def fill(X):
 # Classifiers -------------------------------------------------------------------
 
 
-def fit_forest(rows, classes, seed):
+def fit_forest(rows, classes, sample, seed):
     """scikit-learn's RandomForestClassifier as it comes: 100 trees."""
     return RandomForestClassifier(random_state=seed).fit(rows, classes)
 
@@ -124,7 +124,7 @@ def out_of_fold(rows, known, classes, seed, fit=fit_forest, new=None):
         Class index of each label, -1 for none.
     seed : int
     fit : callable, default=fit_forest
-        Takes rows, their classes and the seed, gives a classifier.
+        Takes rows, the class and the sample of each, and the seed; gives a classifier.
     new : ndarray of shape (n_samples, n_new, n_features), default=None
         Rows to predict; None for `rows`.
 
@@ -142,8 +142,8 @@ def out_of_fold(rows, known, classes, seed, fit=fit_forest, new=None):
         folds.append((labelled, others))
     found = np.zeros((*new.shape[:2], classes.max() + 1))
     for train, test in folds:
-        held = np.broadcast_to(classes[train, None], known[train].shape)[known[train]]
-        classifier = fit(rows[train][known[train]], held, seed)
+        sample = train[np.nonzero(known[train])[0]]
+        classifier = fit(rows[train][known[train]], classes[sample], sample, seed)
         probability = classifier.predict_proba(new[test].reshape(-1, new.shape[2]))
         for k, column in zip(classifier.classes_, probability.T, strict=True):
             found[test, :, k] = column.reshape(len(test), -1)
