@@ -8,8 +8,9 @@ the packages of ``benchmarks/requirements.txt`` and ``requirements-no-deps.txt``
     python -m benchmarks.relabelling years --only sktasgen,fused
     python -m benchmarks.relabelling lakes --steps 2,5,8,11
 
-Means over the seeds, with the lowest and highest. A date is changed where its true
-label is not the true one at label_time. `relabel_peers` says how peers are run.
+Means over the seeds, for ``cerrado`` with the lowest and highest. A date is changed
+where its true label is not the true one at label_time. How the peers are run is told in
+`relabel_peers`.
 
 ``cerrado``: four-year MODIS series of two classes, half of which switch class once. A
 break is found if the change of label nearest label_time is within 3 dates of it; a

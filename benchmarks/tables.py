@@ -12,10 +12,9 @@ def show(title, header, rows):
         print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
-def spread(figures, digits=4):
+def spread(figures):
     """Mean of figures, with the lowest and highest if there are several."""
-    mean, low, high = (
-        f"{figure:.{digits}f}"
-        for figure in (np.mean(figures), min(figures), max(figures))
-    )
-    return mean if len(figures) == 1 else f"{mean} ({low} to {high})"
+    mean = f"{np.mean(figures):.4f}"
+    if len(figures) == 1:
+        return mean
+    return f"{mean} ({min(figures):.4f} to {max(figures):.4f})"
