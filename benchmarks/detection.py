@@ -41,6 +41,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Bunch
 
 from benchmarks import data, peers
+from benchmarks.tables import show, spread
 from sktasgen import HTSVAEDetector, training
 from sktasgen.datasets import make_pixel_series
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
@@ -174,9 +175,7 @@ def _distances(windows):
 
 def _break_rows(series):
     """(method, score), breaks of what looks for breaks in a series."""
-    # Composites have no dates of their own: the middles of equal parts of a year.
-    days = (np.arange(series.X.shape[2]) + 0.5) * 365.25 / series.period
-    ordinals = datetime.date(2001, 1, 1).toordinal() + days.astype(np.int64)
+    ordinals = peers.composite_ordinals(series.X.shape[2], series.period)
     size = "size of the largest break between the date and label_time"
     yield ("COLD", size), peers.cold(series.X, ordinals)
     found = peers.pelt(series.X, series.period, series.label_time, series.y)
@@ -479,20 +478,11 @@ class Table:
         self.rows.setdefault(tuple(row), []).append(figures)
 
     def show(self, title, *columns):
-        header = [*self.names, *columns]
-        print(f"\n### {title}\n")
-        print(f"| {' | '.join(header)} |")
-        print("|" + "---|" * len(header))
-        for row, figures in self.rows.items():
-            cells = [_cell(column) for column in np.transpose(figures)]
-            print(f"| {' | '.join(map(str, [*row, *cells]))} |", flush=True)
-
-
-def _cell(figures):
-    mean = f"{figures.mean():.4f}"
-    if len(figures) == 1:
-        return mean
-    return f"{mean} ({figures.min():.4f} to {figures.max():.4f})"
+        cells = [
+            [*row, *map(spread, np.transpose(figures))]
+            for row, figures in self.rows.items()
+        ]
+        show(title, [*self.names, *columns], cells)
 
 
 PARTS = {"cerrado": cerrado, "simulated": simulated, "servers": servers, "fire": fire}

@@ -6,6 +6,7 @@ detector looks at. Peers that take no NaN are given series filled linearly in ti
 """
 
 import contextlib
+import datetime
 import io
 import warnings
 from typing import NamedTuple
@@ -103,35 +104,89 @@ def fill(X):
 # Classifiers -------------------------------------------------------------------
 
 
+def fit_forest(rows, classes, sample, seed):
+    """scikit-learn's RandomForestClassifier as it comes: 100 trees."""
+    return RandomForestClassifier(random_state=seed).fit(rows, classes)
+
+
+def out_of_fold(rows, known, classes, seed, fit=fit_forest, new=None):
+    """Class probability of the rows of samples that were not trained on.
+
+    A labelled sample is predicted by a classifier that was trained on four fifths of
+    the others, one without label by a classifier trained on all that have one.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_rows, n_features)
+    known : ndarray of shape (n_samples, n_rows) of bool
+        Rows of which the label is known to hold: what is trained on.
+    classes : ndarray of shape (n_samples,) of int
+        Class index of each label, -1 for none.
+    seed : int
+    fit : callable, default=fit_forest
+        Takes rows, the class and the sample of each, and the seed; gives a classifier.
+    new : ndarray of shape (n_samples, n_new, n_features), default=None
+        Rows to predict; None for `rows`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_new, n_classes)
+    """
+    new = rows if new is None else new
+    labelled, others = np.flatnonzero(classes >= 0), np.flatnonzero(classes < 0)
+    folds = [
+        (labelled[train], labelled[test])
+        for train, test in _folds(classes[labelled], seed)
+    ]
+    if len(others):
+        folds.append((labelled, others))
+    found = np.zeros((*new.shape[:2], classes.max() + 1))
+    for train, test in folds:
+        sample = train[np.nonzero(known[train])[0]]
+        classifier = fit(rows[train][known[train]], classes[sample], sample, seed)
+        probability = classifier.predict_proba(new[test].reshape(-1, new.shape[2]))
+        for k, column in zip(classifier.classes_, probability.T, strict=True):
+            found[test, :, k] = column.reshape(len(test), -1)
+    return found
+
+
 def forest_of_windows(windows, y, seed):
     """Class probability of each date by a random forest on season windows.
 
-    scikit-learn's RandomForestClassifier as it comes (100 trees), trained on the
-    known windows, probabilities averaged over the windows that cover a date. Every
-    sample is predicted by a forest trained on other samples: five folds.
+    Trained on the known windows, out of fold; probabilities are averaged over the
+    windows that cover a date.
 
     Returns
     -------
     ndarray of shape (n_samples, n_timesteps, n_classes)
     """
-    scored = windows.to_score()
-    found = np.empty((*scored.shape[:2], len(np.unique(y))))
-    for train, test in _folds(y, seed):
-        rows, labels = _known(windows.rows[train], windows.known[train], y[train])
-        forest = RandomForestClassifier(random_state=seed).fit(rows, labels)
-        rows = scored[test].reshape(-1, scored.shape[2])
-        found[test] = forest.predict_proba(rows).reshape(found[test].shape)
-    return windows.average(found)
+    classes = np.unique(y, return_inverse=True)[1]
+    return windows.average(
+        out_of_fold(windows.rows, windows.known, classes, seed, new=windows.to_score())
+    )
 
 
 def forest_of_dates(X, period, label_time, y, seed):
     """Class probability of each date by a random forest on its bands and slot.
 
-    Trained on the dates of the labelled season; folds as in `forest_of_windows`.
+    Trained on the dates of the labelled season, out of fold.
 
     Returns
     -------
     ndarray of shape (n_samples, n_timesteps, n_classes)
+    """
+    classes = np.unique(y, return_inverse=True)[1]
+    return out_of_fold(*date_rows(X, period, label_time), classes, seed)
+
+
+def date_rows(X, period, label_time):
+    """Bands and slot of each date, and whether it is in the labelled season.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_timesteps, n_bands + 1)
+    known : ndarray of shape (n_samples, n_timesteps) of bool
+        Observed dates of the season centred at label_time.
     """
     n, _, n_dates = X.shape
     date = np.arange(n_dates)
@@ -139,13 +194,7 @@ def forest_of_dates(X, period, label_time, y, seed):
     rows = np.concatenate([X.transpose(0, 2, 1), slot[..., None]], axis=2)
     first = np.clip(label_time - period // 2, 0, n_dates - period)[:, None]
     known = (date >= first) & (date < first + period) & ~np.isnan(X).all(axis=1)
-    found = np.empty((n, n_dates, len(np.unique(y))))
-    for train, test in _folds(y, seed):
-        features, labels = _known(rows[train], known[train], y[train])
-        forest = RandomForestClassifier(random_state=seed).fit(features, labels)
-        features = rows[test].reshape(-1, rows.shape[2])
-        found[test] = forest.predict_proba(features).reshape(found[test].shape)
-    return found
+    return rows, known
 
 
 def log_probability(probability):
@@ -200,10 +249,6 @@ def against_label(probability, classes):
 def _folds(y, seed):
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     return folds.split(np.zeros(len(y)), y)
-
-
-def _known(rows, known, y):
-    return rows[known], np.broadcast_to(y[:, None], known.shape)[known]
 
 
 # Outlier detectors -------------------------------------------------------------
@@ -333,6 +378,12 @@ def own_distance(windows, n_components=None, whiten=False):
 
 
 # Breaks ------------------------------------------------------------------------
+
+
+def composite_ordinals(n_dates, period):
+    """Ordinal days of composites: the middles of equal parts of a year."""
+    days = (np.arange(n_dates) + 0.5) * 365.25 / period
+    return datetime.date(2001, 1, 1).toordinal() + days.astype(np.int64)
 
 
 def cold(X, ordinals):

@@ -1,69 +1,59 @@
-"""Accuracy of dated labels on real series, as Markdown tables.
+"""Accuracy of dated labels beside peers on the same series, as Markdown tables.
 
-Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data::
+Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
+the packages of ``benchmarks/requirements.txt`` and ``requirements-no-deps.txt``::
 
-    python -m benchmarks.relabelling            # everything
-    python -m benchmarks.relabelling lakes      # one part: cerrado or lakes
+    python -m benchmarks.relabelling                      # everything, for hours
+    python -m benchmarks.relabelling cerrado --seeds 1    # one part, one seed
+    python -m benchmarks.relabelling years --only sktasgen,fused
+    python -m benchmarks.relabelling lakes --steps 2,5,8,11
 
-``cerrado``: four-year MODIS series of two classes, half of which switch class once.
-Every sample-year recurs in several series, so a classifier that is trained on other
-years of stable series has seen some of the years it is asked about, and its figures
-flatter. So there are two rows: the defaults, which train on the stable series, and
-the same without any stable series, trained on the labelled seasons alone.
+Means over the seeds, for ``cerrado`` with the lowest and highest. A date is changed
+where its true label is not the true one at label_time. How the peers are run is told in
+`relabel_peers`.
 
-``lakes``: a year of Sentinel months, nine noisy classes, one label per sample at one
-step. In-sample, every sample is relabelled with its own label known; grouped, the
-estimators are trained on other locations, in five folds. A plain forest is trained
-on the labelled step of all samples and applied to every step; its row "held" keeps
-each sample's own label where it is known, as the relabeller does.
+``cerrado``: four-year MODIS series of two classes, half of which switch class once. A
+break is found if the change of label nearest label_time is within 3 dates of it; a
+missed one is wrong. Errors are paired: each series' share of wrong dates, averaged over
+the seeds, less sktasgen's, and the sum of these shares over the sum of sktasgen's, with
+95 % bootstrap intervals (BCa) over the series. They do not know that every sample-year
+recurs in several series, so they are rather narrow; and what is trained on other years
+(sktasgen, cleanlab) has seen some of the years it is asked about, which flatters it.
+Hence a row of sktasgen without stable series, trained on the labelled seasons alone.
+The forest told the true breaks is no peer but an upper reference.
+
+``years``: the same series, labelled in the first year, and as they would be if every
+other year had its own weather and sensor (`protocols.other_years`), with labels that
+are few (only these are trained on, but all series are labelled) or wrong. A cell is the
+accuracy and that on changed dates, against the truth.
+
+``lakes``: a year of Sentinel months, nine noisy classes, one label per sample, at each
+of the 12 steps in turn. In-sample, every sample is relabelled with its own label known
+in training; grouped, with estimators trained on other locations, in five folds. The
+forest is trained on the bands of the labelled month and applied to every month; its row
+"held" keeps each sample's own label where it is known, as the relabeller does. The
+forest told all months is trained on the true labels of other locations: near it is the
+ceiling. A cell is the accuracy over months and that on changed months.
 """
 
 import argparse
+from functools import partial
 
 import numpy as np
 from scipy import stats
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold
+from sklearn.utils import Bunch
 
 from benchmarks import data as sets
+from benchmarks.protocols import few_labels, other_years, wrong_labels
+from benchmarks.relabel_peers import PEERS, Task
+from benchmarks.tables import show, spread
 from sktasgen import HTSVAEDetector, StableSampleRelabeler
 from sktasgen.datasets import fetch_dynamic_world_lakes
 from sktasgen.metrics import break_within, dated_label_report, nearest_break
 
-LABEL_STEP = 5
-
-
-def cerrado(name, seeds=range(3)):
-    """Accuracy of the defaults beside the static label."""
-    series = sets.cerrado(name)
-    X, y, Y = series.X, series.y, series.Y
-    times, break_at = series.label_time, series.break_at
-    print(f"\n### cerrado_{name}, mean over seeds (lowest to highest)\n")
-    print("| labels | accuracy | on changed dates | breaks within 3 dates |")
-    print("|---|---|---|---|")
-    static = y[:, None].repeat(Y.shape[1], axis=1)
-    for title, relabeler_class in (
-        ("static label", None),
-        ("sktasgen", StableSampleRelabeler),
-        ("sktasgen, labelled seasons alone", _NothingStable),
-    ):
-        figures = []
-        for seed in seeds:
-            labels = static
-            if relabeler_class is not None:
-                relabeler = relabeler_class(
-                    HTSVAEDetector(period=23), random_state=seed
-                )
-                relabeler.fit(X, y, label_time=times)
-                labels = relabeler.relabel(X, y, label_time=times)
-            report = dated_label_report(Y, labels, y)
-            within = break_within(break_at, nearest_break(labels, times), 3)
-            figures.append((report.accuracy, report.changed_date_accuracy, within))
-        cells = [
-            f"{column.mean():.4f} ({column.min():.4f} to {column.max():.4f})"
-            for column in np.array(figures).T
-        ]
-        print(f"| {title} | {' | '.join(cells)} |", flush=True)
+# sktasgen ----------------------------------------------------------------------
 
 
 class _NothingStable(StableSampleRelabeler):
@@ -73,88 +63,310 @@ class _NothingStable(StableSampleRelabeler):
         return np.zeros(len(X), dtype=bool)
 
 
-def lakes(seeds=range(5)):
-    """Accuracy over all months from the label of one, paired with a forest."""
+def _defaults(period, seed):
+    return StableSampleRelabeler(HTSVAEDetector(period=period), random_state=seed)
+
+
+def _without_detector(period, seed):
+    return StableSampleRelabeler("drop", random_state=seed)
+
+
+def _labelled_seasons(period, seed):
+    return _NothingStable(HTSVAEDetector(period=period), random_state=seed)
+
+
+RELABELERS = {
+    "sktasgen": ("**sktasgen**", _defaults),
+    "drop": ('sktasgen, `detector="drop"`', _without_detector),
+    "seasons": ("sktasgen, labelled seasons alone", _labelled_seasons),
+}
+
+
+def _relabel_task(title, make, task, seed):
+    """The relabeller as one of the peers of `relabel_peers`."""
+    relabeler = make(task.period, seed)
+    labelled = task.given >= 0
+    given = task.X[labelled], task.given[labelled]
+    times = task.label_time[labelled]
+    relabeler.fit(*given, label_time=times)
+    labels = np.empty(task.X[:, 0].shape, dtype=int)
+    labels[labelled] = relabeler.relabel(*given, label_time=times)
+    if not labelled.all():
+        labels[~labelled] = relabeler.predict_timeline(task.X[~labelled])
+    return {title: labels}
+
+
+# Our own come first: the others are compared with them.
+METHODS = {
+    name: partial(_relabel_task, *relabeler) for name, relabeler in RELABELERS.items()
+} | PEERS
+
+
+# cerrado -----------------------------------------------------------------------
+
+
+def cerrado(arguments):
+    """Tables of the two MODIS sets."""
+    header = ["labels", "accuracy", "on changed dates", "breaks within 3 dates"]
+    header += ["error - sktasgen's", "error / sktasgen's"]
+    for name in ("disjoint", "anywhere"):
+        series = _coded(sets.cerrado(name))
+        show(f"cerrado_{name}", header, _cerrado_rows(series, arguments))
+
+
+def _cerrado_rows(series, arguments):
+    ours = None
+    for method in _chosen(METHODS, arguments):
+        found = {}
+        for seed in range(arguments.seeds or 3):
+            for title, labels in method(_task(series, series.y), seed).items():
+                found.setdefault(title, []).append(labels)
+        for title, labels in found.items():
+            figures = [_figures(series, each) for each in labels]
+            errors = np.mean([each != series.Y for each in labels], axis=(0, 2))
+            ours = errors if title == "**sktasgen**" else ours
+            paired = ["", ""]
+            if ours is not None and ours is not errors:
+                paired = [
+                    _interval(errors, ours, _difference, "{:+.4f}"),
+                    _interval(errors, ours, _ratio, "{:.2f}"),
+                ]
+            yield title, *map(spread, zip(*figures, strict=True)), *paired
+
+
+def _figures(series, labels):
+    """Accuracy, that on changed dates, breaks found within 3 dates."""
+    found = nearest_break(labels, series.label_time)
+    return *_accuracy(series, labels), break_within(series.break_at, found, 3)
+
+
+def _difference(errors, ours, axis=-1):
+    return errors.mean(axis=axis) - ours.mean(axis=axis)
+
+
+def _ratio(errors, ours, axis=-1):
+    return errors.mean(axis=axis) / ours.mean(axis=axis)
+
+
+def _interval(errors, ours, statistic, form):
+    """A paired statistic with its bootstrap interval."""
+    found = stats.bootstrap((errors, ours), statistic, paired=True, rng=0)
+    limits = found.confidence_interval
+    values = statistic(errors, ours), limits.low, limits.high
+    return "{} ({} to {})".format(*map(form.format, values))
+
+
+# years -------------------------------------------------------------------------
+
+PROTOCOLS = {
+    "all labels": lambda y, seed: y,
+    "50 per class": lambda y, seed: np.where(few_labels(y, 50, seed), y, -1),
+    "20 per class": lambda y, seed: np.where(few_labels(y, 20, seed), y, -1),
+    "10 per class": lambda y, seed: np.where(few_labels(y, 10, seed), y, -1),
+    "5 % wrong": lambda y, seed: wrong_labels(y, 0.05, seed),
+    "10 % wrong": lambda y, seed: wrong_labels(y, 0.10, seed),
+    "20 % wrong": lambda y, seed: wrong_labels(y, 0.20, seed),
+}
+YEARS = ("sktasgen", "drop", "static", "forest", "minirocket", "cleanlab", "fused")
+
+
+def years(arguments):
+    """Table of labels that are few or wrong, and of years that differ."""
+    series = _coded(sets.cerrado("disjoint"))
+    methods = {name: METHODS[name] for name in YEARS}
+    show(
+        "cerrado_disjoint: accuracy / on changed dates",
+        ["labels", "years", *PROTOCOLS],
+        _years_rows(series, _chosen(methods, arguments), arguments),
+    )
+
+
+def _years_rows(series, methods, arguments):
+    seeds = range(arguments.seeds or 3)
+    variants = {
+        "alike": [series for seed in seeds],
+        "differ": [other_years(series, seed) for seed in seeds],
+    }
+    for method in methods:
+        for variant, by_seed in variants.items():
+            cells = {}
+            for protocol in PROTOCOLS.values():
+                found = {}
+                for seed, these in zip(seeds, by_seed, strict=True):
+                    task = _task(these, protocol(these.y, seed))
+                    for title, labels in method(task, seed).items():
+                        figures = _accuracy(these, labels)
+                        found.setdefault(title, []).append(figures)
+                for title, figures in found.items():
+                    cells.setdefault(title, []).append(_cell(figures))
+            for title, row in cells.items():
+                yield title, variant, *row
+
+
+# lakes -------------------------------------------------------------------------
+
+
+def lakes(arguments):
+    """Table of labels of each month in turn."""
     data = fetch_dynamic_world_lakes()
-    y = data.Y[:, LABEL_STEP]
-    everyone = np.arange(len(y))
-    in_sample = [(everyone, everyone)]
-    print(f"\n### lakes, labels of step {LABEL_STEP}\n")
-    print("| protocol | labels | accuracy over seeds | on changed months | - forest |")
-    print("|---|---|---|---|---|")
-    static = y[:, None].repeat(data.Y.shape[1], axis=1)
-    _print_lakes("any", "static label", [dated_label_report(data.Y, static, y)], None)
+    steps = arguments.steps or range(data.Y.shape[1])
+    show(
+        "lakes, labels of one step: accuracy / on changed months",
+        ["protocol", "labels", *map(str, steps), "mean"],
+        _lakes_rows(data, steps, arguments),
+    )
+
+
+def _lakes_rows(data, steps, arguments):
+    everyone = np.arange(len(data.Y))
+    given = [Bunch(Y=data.Y, y=data.Y[:, step]) for step in steps]
     for protocol in ("in-sample", "grouped"):
-        found = {"forest": [], "forest, held": [], "sktasgen": []}
-        for seed in seeds:
-            folds = in_sample
-            if protocol == "grouped":
-                splitter = GroupKFold(5, shuffle=True, random_state=seed)
-                folds = splitter.split(data.X, y, data.groups)
-            labels = {name: np.empty_like(data.Y) for name in found}
-            for train, test in folds:
-                labels["forest"][test] = _forest(data.X, y, train, test, seed)
-                relabeler = StableSampleRelabeler(
-                    HTSVAEDetector(period=12), random_state=seed
-                )
-                relabeler.fit(data.X[train], y[train], label_time=LABEL_STEP)
-                labels["sktasgen"][test] = _relabel(relabeler, data.X[test], y[test])
-            labels["forest, held"] = labels["forest"].copy()
-            labels["forest, held"][:, LABEL_STEP] = y
-            for name, value in labels.items():
-                found[name].append(dated_label_report(data.Y, value, y))
-        for name, reports in found.items():
-            reference = None if name == "forest" else found["forest"]
-            _print_lakes(protocol, name, reports, reference)
+        for method in _chosen(LAKES, arguments):
+            if protocol == "in-sample" and method is _told:
+                continue
+            found = {}
+            for seed in range(arguments.seeds or 1):
+                folds = [(everyone, everyone)]
+                if protocol == "grouped":
+                    splitter = GroupKFold(5, shuffle=True, random_state=seed)
+                    folds = list(splitter.split(data.X, groups=data.groups))
+                for title, by_step in method(data, folds, steps, seed).items():
+                    figures = [*map(_accuracy, given, by_step)]
+                    found.setdefault(title, []).append(figures)
+            for title, figures in found.items():
+                by_step = np.mean(figures, axis=0)
+                cells = [_cell([each]) for each in by_step]
+                yield protocol, title, *cells, _cell(by_step)
 
 
-def _forest(X, y, train, test, seed):
+def _static(data, folds, steps, seed):
+    n_months = data.Y.shape[1]
+    return {
+        "static label": [np.repeat(data.Y[:, [k]], n_months, axis=1) for k in steps]
+    }
+
+
+def _forest(data, folds, steps, seed):
     """A forest of one month's bands, applied to every month."""
-    forest = RandomForestClassifier(random_state=seed)
-    forest.fit(X[train, :, LABEL_STEP], y[train])
-    months = np.moveaxis(X[test], 2, 1)
+    plain, held = [], []
+    for step in steps:
+        labels = np.empty_like(data.Y)
+        for train, test in folds:
+            forest = RandomForestClassifier(random_state=seed)
+            forest.fit(data.X[train, :, step], data.Y[train, step])
+            labels[test] = _by_month(forest, data.X[test])
+        plain.append(labels)
+        held.append(labels.copy())
+        held[-1][:, step] = data.Y[:, step]
+    return {"forest": plain, "forest, held": held}
+
+
+def _told(data, folds, steps, seed):
+    """A forest of the bands of every month, told the truth elsewhere."""
+    labels = np.empty_like(data.Y)
+    for train, test in folds:
+        forest = RandomForestClassifier(random_state=seed)
+        months = np.moveaxis(data.X[train], 2, 1).reshape(-1, data.X.shape[1])
+        labels[test] = _by_month(
+            forest.fit(months, data.Y[train].ravel()), data.X[test]
+        )
+    return {"forest told all months of other locations": [labels] * len(steps)}
+
+
+def _by_month(forest, X):
+    months = np.moveaxis(X, 2, 1)
     return forest.predict(months.reshape(-1, X.shape[1])).reshape(months.shape[:2])
 
 
-def _relabel(relabeler, X, y):
+def _relabel_lakes(title, make, data, folds, steps, seed):
     """Held labels; a label of a class that no other location has is not held."""
-    labels = relabeler.predict_timeline(X)
-    known = np.isin(y, relabeler.classes_)
-    labels[known] = relabeler.relabel(X[known], y[known])
-    labels[~known, LABEL_STEP] = y[~known]
-    return labels
+    found = []
+    for step in steps:
+        y = data.Y[:, step]
+        labels = np.empty_like(data.Y)
+        for train, test in folds:
+            relabeler = make(data.period, seed)
+            relabeler.fit(data.X[train], y[train], label_time=step)
+            labels[test] = relabeler.predict_timeline(data.X[test])
+            known = test[np.isin(y[test], relabeler.classes_)]
+            labels[known] = relabeler.relabel(data.X[known], y[known], label_time=step)
+        labels[:, step] = y
+        found.append(labels)
+    return {title: found}
 
 
-def _print_lakes(protocol, name, reports, reference):
-    accuracy = np.array([report.accuracy for report in reports])
-    changed = np.array([report.changed_date_accuracy for report in reports])
-    gain = ""
-    if reference is not None:
-        gains = accuracy - [report.accuracy for report in reference]
-        half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
-        gain = f"{gains.mean():+.4f} ± {half:.4f}"
-    print(
-        f"| {protocol} | {name} | {accuracy.mean():.4f} ({accuracy.min():.4f} to "
-        f"{accuracy.max():.4f}) | {changed.mean():.3f} | {gain} |",
-        flush=True,
-    )
+LAKES = {
+    name: partial(_relabel_lakes, *RELABELERS[name]) for name in ("sktasgen", "drop")
+} | {"static": _static, "forest": _forest, "told": _told}
+
+
+# What the parts share ----------------------------------------------------------
+
+
+def _coded(series):
+    """The same series with class numbers for labels."""
+    classes, y = np.unique(series.y, return_inverse=True)
+    return Bunch(**series | {"y": y, "Y": np.searchsorted(classes, series.Y)})
+
+
+def _task(series, given):
+    return Task(series.X, given, series.label_time, series.period, series.break_at)
+
+
+def _chosen(methods, arguments):
+    return [
+        method
+        for name, method in methods.items()
+        if arguments.only is None or name in arguments.only
+    ]
+
+
+def _accuracy(series, labels):
+    """Accuracy, and that on changed dates; NaN unless every date has a label."""
+    if (labels < 0).any():
+        return np.nan, np.nan
+    report = dated_label_report(series.Y, labels, series.y)
+    return report.accuracy, report.changed_date_accuracy
+
+
+def _cell(figures):
+    """Both accuracies, averaged over rows."""
+    accuracy, changed = np.mean(figures, axis=0)
+    return "" if np.isnan(accuracy) else f"{accuracy:.4f} / {changed:.3f}"
+
+
+PARTS = {"cerrado": cerrado, "years": years, "lakes": lakes}
 
 
 def main():
     parser = argparse.ArgumentParser(description="Accuracy of dated labels.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="cerrado or lakes")
-    parts = parser.parse_args().parts or ["cerrado", "lakes"]
-    for part in parts:
-        if part not in ("cerrado", "lakes"):
-            parser.error(f"unknown part {part!r}: wanted cerrado or lakes")
-    if "cerrado" in parts:
-        sets.home()
-    for part in parts:
-        if part == "lakes":
-            lakes()
-        else:
-            cerrado("disjoint")
-            cerrado("anywhere")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--seeds", type=int, help="how many, from 0: 3 by default, for lakes 1"
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        help=f"methods, with commas between: {','.join(METHODS)}",
+    )
+    parser.add_argument(
+        "--steps",
+        type=lambda text: [int(step) for step in text.split(",")],
+        help="labelled months of the lakes, with commas between: all by default",
+    )
+    arguments = parser.parse_args()
+    for kind, wanted, known in (
+        ("part", arguments.parts, PARTS),
+        ("method", arguments.only or (), METHODS),
+    ):
+        for name in wanted:
+            if name not in known:
+                parser.error(
+                    f"unknown {kind} {name!r}: wanted one of {', '.join(known)}"
+                )
+    sets.home()
+    for part in arguments.parts or PARTS:
+        PARTS[part](arguments)
 
 
 if __name__ == "__main__":
