@@ -65,8 +65,10 @@ def n_bands(detector):
     return getattr(detector, "n_bands_" if frozen else "n_bands", 1)
 
 
-def fit_detector(detector, X, y, label_time, random_state):
+def fit_detector(detector, X, y, label_time, random_state, *, groups=None, memory=None):
     """Fit a clone of a detector, or take the fitted one out of a frozen one.
+
+    With a `joblib.Memory` that keeps them, a detector is fitted but once to the same.
 
     Raises
     ------
@@ -74,7 +76,10 @@ def fit_detector(detector, X, y, label_time, random_state):
         If a frozen detector was fitted on other bands than X (n, n_bands, T) has.
     """
     if not isinstance(detector, FrozenEstimator):
-        return seeded_clone(detector, random_state).fit(X, y, label_time=label_time)
+        seeded = seeded_clone(detector, random_state)
+        more = {} if groups is None else {"groups": groups}
+        fit = _fit if memory is None else memory.cache(_fit)
+        return fit(seeded, X, y, label_time=label_time, **more)
     fitted = detector.estimator
     if fitted.n_bands_ != X.shape[1]:
         raise ValueError(
@@ -82,3 +87,7 @@ def fit_detector(detector, X, y, label_time, random_state):
             f"{fitted.n_bands_}."
         )
     return fitted
+
+
+def _fit(detector, X, y, **known):
+    return detector.fit(X, y, **known)

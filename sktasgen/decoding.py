@@ -3,7 +3,8 @@
 The chain is the simplest that knows persistence: a label stays with probability
 ``p`` and switches to each of the other ``K - 1`` with equal probability, so that
 one switch costs ``c = log p - log((1 - p) / (K - 1))`` nats against staying.
-Equal costs make a step linear in the number of classes.
+Equal costs make a step linear in the number of classes; a matrix of costs, a weight
+``exp(-c)`` for each pair of labels that follow each other, makes it quadratic.
 """
 
 import numpy as np
@@ -21,8 +22,10 @@ def viterbi(log_evidence, switch_cost):
     log_evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
         Log-evidence of each date for each class; constants per date do not
         matter, and -inf rules a class out, though not all of a date's.
-    switch_cost : float
-        Nats that a switch between successive dates costs, not negative.
+    switch_cost : float or array-like of shape (n_classes, n_classes)
+        Nats that a switch between successive dates costs, not negative: one number,
+        or one for each class before (row) and after (column), 0 on the diagonal and
+        inf for what cannot be.
 
     Returns
     -------
@@ -50,7 +53,12 @@ def viterbi(log_evidence, switch_cost):
     >>> viterbi(evidence, switch_cost=0.0)
     array([[0, 1, 0]])
     """
-    return _viterbi(*_check(log_evidence, switch_cost))
+    log_evidence, switch_cost = _check(log_evidence, switch_cost)
+    if np.ndim(switch_cost) == 0:
+        return _viterbi(log_evidence, switch_cost)
+    path, possible = _viterbi_of_pairs(log_evidence, switch_cost)
+    _check_possible(possible)
+    return path
 
 
 def forward_backward(log_evidence, switch_cost):
@@ -84,7 +92,12 @@ def forward_backward(log_evidence, switch_cost):
     array([[[0.9 , 0.1 ],
             [0.82, 0.18]]])
     """
-    return _forward_backward(*_check(log_evidence, switch_cost))
+    log_evidence, switch_cost = _check(log_evidence, switch_cost)
+    if np.ndim(switch_cost) == 0:
+        return _forward_backward(log_evidence, switch_cost)
+    posterior, possible = _forward_backward_of_pairs(log_evidence, np.exp(-switch_cost))
+    _check_possible(possible)
+    return posterior
 
 
 def hold(log_evidence, classes, label_time):
@@ -120,6 +133,47 @@ def season_switch_cost(calendar, n_classes):
     return np.log(1 - change) - np.log(change / (n_classes - 1))
 
 
+def check_switch_cost(switch_cost, n_classes):
+    """Return a cost as a float, or a matrix of them as an ndarray.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, negative or NaN, or a matrix of another shape or with
+        something on its diagonal.
+    """
+    cost = np.asarray(switch_cost, dtype=np.float64)
+    if cost.ndim == 0:
+        if not cost >= 0:
+            raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
+        return float(cost)
+    if cost.shape != (n_classes, n_classes):
+        raise ValueError(
+            f"switch_cost has shape {cost.shape}; expected a number or shape "
+            f"({n_classes}, {n_classes}), a row and a column for each class."
+        )
+    if not (cost >= 0).all():
+        row, column = np.argwhere(~(cost >= 0))[0]
+        raise ValueError(
+            f"switch_cost must not be negative, got {cost[row, column]} in row {row}, "
+            f"column {column}."
+        )
+    if cost.diagonal().any():
+        raise ValueError(
+            "switch_cost must be 0 on its diagonal, where the label stays; got "
+            f"{cost.diagonal().tolist()}."
+        )
+    return np.ascontiguousarray(cost)
+
+
+def _check_possible(possible):
+    if not possible.all():
+        raise ValueError(
+            "switch_cost and log_evidence rule out every label sequence of sample "
+            f"{int(possible.argmin())}."
+        )
+
+
 def _check(log_evidence, switch_cost):
     """Validate what the kernels take."""
     log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
@@ -139,9 +193,7 @@ def _check(log_evidence, switch_cost):
             raise ValueError(
                 f"log_evidence {problem}: first at sample {sample}, date {date}."
             )
-    if not switch_cost >= 0:
-        raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
-    return log_evidence, float(switch_cost)
+    return log_evidence, check_switch_cost(switch_cost, log_evidence.shape[2])
 
 
 @njit(cache=True, nogil=True)
@@ -206,3 +258,80 @@ def _forward_backward(log_evidence, switch_cost):
                 posterior[i, t, k] *= after[k]
             posterior[i, t] /= posterior[i, t].sum()
     return posterior
+
+
+@njit(cache=True, nogil=True)
+def _viterbi_of_pairs(log_evidence, switch_cost):
+    n, n_timesteps, n_classes = log_evidence.shape
+    path = np.empty((n, n_timesteps), dtype=np.int64)
+    possible = np.ones(n, dtype=np.bool_)
+    score = np.empty(n_classes)
+    before = np.empty(n_classes)
+    came_from = np.empty((n_timesteps, n_classes), dtype=np.int64)
+    for i in range(n):
+        score[:] = log_evidence[i, 0]
+        for t in range(1, n_timesteps):
+            before[:] = score
+            for k in range(n_classes):
+                # Staying first: among equals it is preferred.
+                best = k
+                score[k] = before[k]
+                for j in range(n_classes):
+                    if before[j] - switch_cost[j, k] > score[k]:
+                        best = j
+                        score[k] = before[j] - switch_cost[j, k]
+                came_from[t, k] = best
+                score[k] += log_evidence[i, t, k]
+        k = np.argmax(score)
+        possible[i] = score[k] > -np.inf
+        for t in range(n_timesteps - 1, 0, -1):
+            path[i, t] = k
+            k = came_from[t, k]
+        path[i, 0] = k
+    return path, possible
+
+
+@njit(cache=True, nogil=True)
+def _forward_backward_of_pairs(log_evidence, weight):
+    n, n_timesteps, n_classes = log_evidence.shape
+    posterior = np.empty((n, n_timesteps, n_classes))
+    possible = np.ones(n, dtype=np.bool_)
+    evidence = np.empty((n_timesteps, n_classes))
+    after = np.empty(n_classes)
+    arriving = np.empty(n_classes)
+    for i in range(n):
+        for t in range(n_timesteps):
+            # Scaled at each date, so that nothing underflows along the way.
+            top = log_evidence[i, t].max()
+            for k in range(n_classes):
+                evidence[t, k] = np.exp(log_evidence[i, t, k] - top)
+        for t in range(n_timesteps):
+            for k in range(n_classes):
+                arrived = 1.0
+                if t > 0:
+                    arrived = 0.0
+                    for j in range(n_classes):
+                        arrived += posterior[i, t - 1, j] * weight[j, k]
+                posterior[i, t, k] = arrived * evidence[t, k]
+            total = posterior[i, t].sum()
+            if total == 0.0:
+                possible[i] = False
+                break
+            posterior[i, t] /= total
+        if not possible[i]:
+            continue
+        after[:] = 1.0
+        for t in range(n_timesteps - 2, -1, -1):
+            for k in range(n_classes):
+                after[k] *= evidence[t + 1, k]
+            for k in range(n_classes):
+                arriving[k] = 0.0
+                for j in range(n_classes):
+                    arriving[k] += weight[k, j] * after[j]
+            after[:] = arriving / arriving.max()
+            total = 0.0
+            for k in range(n_classes):
+                posterior[i, t, k] *= after[k]
+                total += posterior[i, t, k]
+            posterior[i, t] /= total
+    return posterior, possible

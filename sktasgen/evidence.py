@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import InputTags, get_tags
 
 from .windows import overlap_average
 
@@ -82,8 +83,10 @@ def window_rows(X, calendar, cells, wanted):
     return Rows(cut.reshape(len(sample), -1), sample), window
 
 
-def fit_classifier(classifier, features, classes, fit_params):
+def fit_classifier(classifier, features, classes, fit_params, n_bands=None):
     """Fit a classifier, behind a median imputer if it takes no NaN.
+
+    One of time series gets rows in the shape of series, too.
 
     Parameters
     ----------
@@ -93,17 +96,55 @@ def fit_classifier(classifier, features, classes, fit_params):
     classes : ndarray of shape (n_rows,) of int
     fit_params : dict
         Passed to the classifier's ``fit``.
+    n_bands : int, default=None
+        Bands in a row; None if rows are no series.
 
     Returns
     -------
     estimator
-        The classifier, or a fitted pipeline of imputer and classifier.
+        The classifier, or a fitted pipeline of what it takes and the classifier.
+
+    Raises
+    ------
+    ValueError
+        If a classifier of series meets rows that are none.
     """
-    if get_tags(classifier).input_tags.allow_nan:
-        return classifier.fit(features, classes, **fit_params)
-    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
-    classifier.fit(imputer.fit_transform(features), classes, **fit_params)
-    return Pipeline([("fill", imputer), ("classify", classifier)])
+    steps = []
+    if not _get_tags(classifier).allow_nan:
+        fill = SimpleImputer(strategy="median", keep_empty_features=True)
+        steps.append(("fill", fill))
+    if _takes_series(classifier):
+        if n_bands is None:
+            raise ValueError(
+                f"date_classifier={classifier!r} takes time series, but a single date "
+                "is none: pass it as classifier."
+            )
+        shape = FunctionTransformer(_as_series, kw_args={"n_bands": n_bands})
+        steps.append(("shape", shape))
+    for _, step in steps:
+        features = step.fit_transform(features)
+    classifier.fit(features, classes, **fit_params)
+    return Pipeline([*steps, ("classify", classifier)]) if steps else classifier
+
+
+def _get_tags(classifier):
+    try:
+        return get_tags(classifier).input_tags
+    except AttributeError:  # a learner of another library
+        return InputTags()
+
+
+def _takes_series(classifier):
+    """Whether a classifier, or a pipeline's first step, takes 3-D input alone."""
+    first = getattr(classifier, "steps", [(None, classifier)])[0][1]
+    if hasattr(first, "get_tag"):  # aeon and sktime describe themselves so
+        return True
+    tags = _get_tags(first)
+    return tags.three_d_array and not tags.two_d_array
+
+
+def _as_series(rows, n_bands):
+    return rows.reshape(len(rows), n_bands, -1)
 
 
 def class_probability(classifier, features, n_classes):

@@ -1,5 +1,6 @@
 """Labels for every date from one label per sample: `StableSampleRelabeler`."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,33 +14,53 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 
-from . import windows
 from ._cloning import default_detector, fit_detector, n_bands, seeded_clone
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context, routing_enabled
 from ._validation import (
+    check_groups,
     check_label_time,
-    check_labels,
     check_series,
+    check_some_labels,
     common_label_time,
-    encode_labels,
+    encode_some_labels,
 )
-from .decoding import forward_backward, hold, viterbi
-from .evidence import class_probability, date_rows, fit_classifier, window_rows
+from ._warnings import warn
+from .alignment import align_years
+from .decoding import (
+    check_switch_cost,
+    forward_backward,
+    hold,
+    season_switch_cost,
+    viterbi,
+)
+from .evidence import (
+    class_probability,
+    date_rows,
+    fit_classifier,
+    log_probability,
+    spread_windows,
+    window_rows,
+)
 from .scores import longest_run
+from .seasons import Seasons
 
 # Switch costs to choose from, in nats: from none to one that no less than half a
 # season of clear evidence outweighs.
 _SWITCH_COSTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 11.0, 15.0, 20.0)
-# What is used where there are too few labels to choose by.
-_FALLBACK = ("season", 3.0)
+# Where it is expected, in units of what a change in twenty seasons makes it, as
+# successive dates err together and their evidence counts for more than it is worth;
+# and how far from there, in nats, it may be before held-out labels must speak for it.
+_LIKELY_COST = 1.5
+_COST_SPREAD = 2.0
+# Shares of wrong labels to reckon with: one is no proof against a cost.
+_WRONG_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
 _N_FOLDS = 3
-# A longer span must explain held-out labels better by this many standard errors.
-_SPAN_ERRORS = 2.0
-# Added to every probability before its logarithm: a forest that never saw a class
-# near a date does not know that it is impossible.
-_FLOOR = 0.01
+# A place that changes more often does not keep a label for a season.
+_CHANGES_PER_SEASON = 1.0
+# A date shows a class where it is this probable.
+_SHOWN = 0.9
 # Series relabelled at a time; bounds memory.
 _BATCH_SIZE = 512
 
@@ -54,29 +75,45 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    detector : estimator, default=None
+    detector : estimator, "drop" or None, default=None
         Finds the dates that do not look like the label: cloned and fitted. It also
-        sets window, period, dates and the bands of 2-D input. None is
-        `HTSVAEDetector` with its defaults. A fitted one goes in as
-        ``sklearn.frozen.FrozenEstimator(detector)``.
+        sets window, period, dates and the bands of 2-D input, and brings years that
+        look otherwise in line. None is `HTSVAEDetector` with its defaults; "drop"
+        leaves it out: the classifiers then tell by themselves who changed. A fitted
+        one goes in as ``sklearn.frozen.FrozenEstimator(detector)``.
     classifier : estimator, "drop" or None, default=None
-        Classifier of season windows, whose columns are the bands slot by slot.
-        None is a random forest; it is left out where one window spans the series
-        and so cannot tell its dates apart.
+        Classifier of season windows, whose columns are the bands slot by slot; or
+        of time series, such as those of aeon and sktime, which get windows of shape
+        (n_bands, period). None is a random forest; it is left out where one window
+        spans the series and so cannot tell its dates apart.
     date_classifier : estimator, "drop" or None, default=None
         Classifier of single dates, whose columns are the bands and the season
         slot. None is a random forest.
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
-        `label_time` alone. "season" is the window around it, and every date of
-        the samples that are stable. "auto" takes the season if that predicts
-        labels that were held out clearly better. Of no effect where `label_time`
-        is None: the labels then hold at every date.
-    switch_cost : float or "auto", default="auto"
-        Nats that a change of label between successive dates costs. "auto" takes
-        the cost under which labels that were held out are most probable.
+        `label_time` alone. "season" is the window around it, and every date at
+        which a sample clearly shows a class. "auto" takes the season unless labels
+        that were held out tell of more than one change in a season. Of no effect
+        where `label_time` is None: the labels then hold at every date.
+    switch_cost : float, array-like of shape (n_classes, n_classes) or "auto", \
+            default="auto"
+        Nats that a change of label between successive dates costs. A matrix has a
+        row for the class before and a column for the class after, both in sorted
+        order, zeros on its diagonal, and ``inf`` for a change that cannot be.
+        "auto" takes the cost under which labels that were held out are most
+        probable, of those near one change in twenty seasons.
     window_weight : float, default=0.3
         Weight of the season's log-evidence beside the date's.
+    abstain_below : float in [0, 1], default=0
+        Labels less probable than this are given as `no_label`.
+    no_label : object, default=None
+        What stands for no label. None is -1 for numbers and "" for strings.
+    period, dates, n_bands : default=None
+        The calendar of the series for a `detector` that is None or "drop", as in
+        `HTSVAEDetector`. Any other detector has its own.
+    memory : str, `joblib.Memory` or None, default=None
+        Where to keep fitted detectors: a search over classifiers then fits each
+        detector once. Needs an int as `random_state`, here or in the detector.
     n_jobs : int, default=None
         Threads of the default classifiers, as in scikit-learn.
     random_state : int, RandomState instance or None, default=None
@@ -89,8 +126,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         All labels of fit.
     stable_mask_ : ndarray of shape (n_samples,) of bool
         Samples of fit without a change: nowhere a run of flagged dates as long as
-        a quarter of a window. Samples that get no score are not stable.
-    detector_ : estimator
+        a quarter of a window; without a detector, of dates that are relabelled.
+        Samples that get no score or have no label are not stable.
+    detector_ : estimator or None
         The fitted detector.
     classifier_, date_classifier_ : estimator or None
         The fitted classifiers, None where left out. One that takes no NaN stands
@@ -98,8 +136,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         `classes_`.
     label_span_ : str
         "date" or "season" as used; "series" where `label_time` was None.
-    switch_cost_ : float
+    switch_cost_ : float or ndarray of shape (n_classes, n_classes)
         The cost used, in nats.
+    no_label_ : object
+        What stands for no label.
     label_time_ : int
         Where `label_time` was one int, that; else its most frequent value
         (earliest on ties), or the last date if it was None.
@@ -128,11 +168,20 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     (Viterbi), with :math:`k` at `label_time` held to the given label; probabilities
     are the marginals of the same chain (forward-backward).
 
+    Both are trained on the labelled seasons and on every date, and every window, at
+    which a sample clearly shows a class (probability above 0.9), be it another than
+    its label: by the detector's probability of classes given the whole series, or,
+    without a detector of classes, by what classifiers of other samples' labelled
+    seasons make of it. A label that its own season speaks against is not trained on.
+    Samples without a label take part in that as the others do.
+
     The cost c is chosen without any dated truth. The classifiers are trained on
     two thirds of the samples and give evidence for the rest; the chain, holding
-    nothing, then says how probable each held-out label is at its date. Too small a
-    cost wastes the evidence of the neighbouring dates, too large a cost drowns
-    the date's own. The span is chosen by the same measure.
+    nothing, then says how probable each held-out label is at its date, of which an
+    unknown share may be wrong. Too small a cost wastes the evidence of the
+    neighbouring dates, too large a cost drowns the date's own. Few labels say little
+    about it: they are weighed against a normal density around the cost that makes
+    for one change in twenty seasons.
 
     References
     ----------
@@ -157,12 +206,26 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     __metadata_request__predict_proba = {"dates": UNUSED}
 
     _parameter_constraints = {
-        "detector": [HasMethods(["fit", "predict_timesteps"]), None],
+        "detector": [
+            HasMethods(["fit", "predict_timesteps"]),
+            StrOptions({"drop"}),
+            None,
+        ],
         "classifier": [HasMethods(["fit", "predict"]), StrOptions({"drop"}), None],
         "date_classifier": [HasMethods(["fit", "predict"]), StrOptions({"drop"}), None],
         "label_span": [StrOptions({"auto", "date", "season"})],
-        "switch_cost": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "switch_cost": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+            "array-like",
+        ],
         "window_weight": [Interval(Real, 0, None, closed="left")],
+        "abstain_below": [Interval(Real, 0, 1, closed="both")],
+        "no_label": "no_validation",
+        "period": [Interval(Integral, 1, None, closed="left"), None],
+        "dates": "no_validation",
+        "n_bands": [Interval(Integral, 1, None, closed="left"), None],
+        "memory": [str, HasMethods(["cache"]), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -176,6 +239,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         label_span="auto",
         switch_cost="auto",
         window_weight=0.3,
+        abstain_below=0.0,
+        no_label=None,
+        period=None,
+        dates=None,
+        n_bands=None,
+        memory=None,
         n_jobs=None,
         random_state=None,
     ):
@@ -185,13 +254,19 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.label_span = label_span
         self.switch_cost = switch_cost
         self.window_weight = window_weight
+        self.abstain_below = abstain_below
+        self.no_label = no_label
+        self.period = period
+        self.dates = dates
+        self.n_bands = n_bands
+        self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
 
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, *, label_time=None, **fit_params):
+    def fit(self, X, y, *, label_time=None, groups=None, **fit_params):
         """Learn from labelled series.
 
         Parameters
@@ -200,9 +275,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 (n_samples, n_bands * n_timesteps)
             The series; NaN where not observed.
         y : array-like of shape (n_samples,)
-            Label of each sample at `label_time`.
+            Label of each sample at `label_time`; None or NaN for samples without
+            one, which say how the classes look in other years.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y holds; None means at every date.
+        groups : array-like of shape (n_samples,), default=None
+            Places, fields or tiles whose samples are alike: what is held out to
+            choose or calibrate by is held out with its whole group.
         **fit_params : dict
             Passed to the ``fit`` of the classifiers, such as ``sample_weight``;
             what has one value per sample is repeated for each of its rows. With
@@ -216,16 +295,24 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If y has fewer than two classes, both classifiers are dropped, or an
-            argument does not fit the others.
+            argument does not fit the others. What was fitted before is then gone.
         TypeError
             If `label_time` is not made of integers.
+
+        Warns
+        -----
+        UserWarning
+            If one series has several labels at one date, or no sample of a class
+            is stable.
         """
-        detector = default_detector(self.detector)
-        X = check_series(self, X, reset=True, n_bands=n_bands(detector))
+        vars(self).pop("date_classifier_", None)  # not fitted until all is done
+        detector = self._detector()
+        X = check_series(self, X, reset=True, n_bands=self._n_bands_of(detector))
         n, _, n_timesteps = X.shape
-        y = check_labels(y, n)
+        labels, labelled = check_some_labels(y, n)
         times = check_label_time(label_time, n, n_timesteps)
-        classes = np.unique(y)
+        groups = check_groups(groups, n)
+        classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(
                 f"y has the one class {classes.tolist()[0]!r}; relabelling needs at "
@@ -236,22 +323,89 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "classifier='drop' and date_classifier='drop' leave nothing to "
                 "classify with; keep one of them."
             )
-        weights = self._route(fit_params)
+        self.no_label_ = self._find_no_label(classes)
+        self.switch_cost_ = self.switch_cost
+        if not isinstance(self.switch_cost, str):
+            self.switch_cost_ = check_switch_cost(self.switch_cost, len(classes))
+        params = self._route(fit_params)
         random = check_random_state(self.random_state)
+        numbers = encode_some_labels(labels, labelled, classes)
+        _warn_of_contradictions(X, numbers, times)
         self.classes_ = classes
-        self.label_time_ = common_label_time(times, n_timesteps)
-        self.detector_ = fit_detector(detector, X, y, label_time, random)
-        flags = self.detector_.predict_timesteps(
-            # A frozen detector may have been fitted on 2-D series.
-            X.reshape(n, -1) if self.detector_._series_ndim == 2 else X,
-            y,
-            label_time=label_time,
+        self.label_time_ = common_label_time(
+            None if times is None else times[labelled], n_timesteps
         )
-        self.stable_mask_ = self._find_stable(X, times, flags)
-        self._fit_classifiers(
-            _Labelled(X, encode_labels(y, classes, n), times, flags, weights), random
-        )
+        self.detector_ = None
+        if detector is not None:
+            self.detector_ = fit_detector(
+                detector,
+                X,
+                y,
+                label_time,
+                random,
+                groups=groups,
+                memory=check_memory(self.memory),
+            )
+        self._seasons = self._find_seasons(X, numbers, times)
+        data = _Labelled(X, self._seasons, numbers, times, groups, params)
+        self.stable_mask_ = None
+        if self.detector_ is not None:
+            self._ask_detector(data, X, y, label_time)
+        date_classifier = self._fit_classifiers(data, random)
+        if self.detector_ is None:
+            fitted = self.classifier_, date_classifier
+            evidence = self._evidence(data.X, data.windowing, fitted)
+            if times is not None:
+                evidence = hold(evidence, numbers, times)
+            path = viterbi(evidence, self.switch_cost_)
+            self._find_stable(data, path != numbers[:, np.newaxis], data.seen.any(1))
+        self._warn_of_unstable(data)
+        self.date_classifier_ = date_classifier
         return self
+
+    def _detector(self):
+        """The detector to fit, None where it is left out."""
+        calendar = {"period": self.period, "dates": self.dates, "n_bands": self.n_bands}
+        given = {k: v for k, v in calendar.items() if v is not None}
+        if isinstance(self.detector, str):
+            return None
+        if self.detector is None:
+            return default_detector(None).set_params(**given)
+        for name, value in given.items():
+            own = getattr(self.detector, name, None)
+            if not np.array_equal(own, value):
+                raise ValueError(
+                    f"{name}={value!r}, but the detector has {name}={own!r}: {name} is "
+                    "for a detector that is None or 'drop'; set the detector's own."
+                )
+        return default_detector(self.detector)
+
+    def _n_bands_of(self, detector):
+        return self.n_bands or 1 if detector is None else n_bands(detector)
+
+    def _find_seasons(self, X, numbers, times):
+        """Calendar and windows, and what sets the years apart."""
+        if self.detector_ is not None:
+            return self.detector_._seasons
+        n_timesteps = X.shape[2]
+        seasons = Seasons.resolve(n_timesteps, period=self.period, dates=self.dates)
+        if times is None:
+            return seasons
+        windowing = seasons.windowing(n_timesteps)
+        found = align_years(X, numbers, times, windowing, len(self.classes_))
+        return replace(seasons, gain=found.gain, offset=found.offset)
+
+    def _find_no_label(self, classes):
+        """What stands for no label, which must not be one."""
+        found = self.no_label
+        if found is None:
+            found = "" if classes.dtype.kind in "USO" else -1
+        if self.abstain_below > 0 and found in classes.tolist():
+            raise ValueError(
+                f"no_label={found!r} is one of the classes of y, {classes.tolist()}: "
+                "set another."
+            )
+        return found
 
     def _route(self, fit_params):
         """Fit parameters of each classifier, from one value per sample."""
@@ -265,133 +419,172 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             for name, request in requested.items()
         }
 
-    def _find_stable(self, X, times, flags):
+    # Which samples show which class
+
+    def _ask_detector(self, data, X, y, label_time):
+        """Who is stable, and which dates show which class, by the detector."""
+        detector, labelled = self.detector_, data.classes >= 0
+        flags = np.zeros(data.seen.shape, dtype=bool)
+        rows = np.flatnonzero(labelled)
+        # A frozen detector may have been fitted on 2-D series.
+        flat = detector._series_ndim == 2
+        flags[rows] = detector.predict_timesteps(
+            X[rows].reshape(len(rows), -1) if flat else X[rows],
+            self.classes_[data.classes[rows]],
+            label_time=None if data.times is None else data.times[rows],
+        )
+        self._find_stable(data, flags, detector._scored(X, data.times))
+        if data.times is None:
+            return
+        known = np.array_equal(detector.classes_, self.classes_)
+        if detector.reference_ == "class" and known:
+            scorer = detector._scorer(X.shape[2])
+            for batch in gen_batches(len(X), _BATCH_SIZE):
+                data.see(
+                    batch,
+                    scorer.class_probability(
+                        X[batch], data.classes[batch], data.times[batch]
+                    ),
+                )
+        else:
+            unchanged = self.stable_mask_[:, np.newaxis] & ~flags
+            own = np.zeros((*flags.shape, len(self.classes_)))
+            own[rows, :, data.classes[rows]] = unchanged[rows]
+            data.see(slice(None), own)
+
+    def _find_stable(self, data, flags, scored):
         """Samples that nowhere differ from their label for long."""
-        run = longest_run(flags, ~np.isnan(X).all(axis=1))
+        run = longest_run(flags, data.seen)
         # What is too little to be scored is too little to be called stable.
-        scored = self.detector_._scored(X, times)
-        return scored & (run < self.detector_.window_length_ / 4)
+        labelled = data.classes >= 0
+        self.stable_mask_ = labelled & scored & (run < self._seasons.window_length / 4)
+
+    def _warn_of_unstable(self, data):
+        stable = np.unique(data.classes[self.stable_mask_])
+        unstable = np.delete(self.classes_, stable)
+        if len(unstable):
+            warn(
+                f"No sample of class {', '.join(map(repr, unstable.tolist()))} is "
+                "stable: what these classes look like is learnt from their labelled "
+                "dates, and from dates of other samples that look like them."
+            )
+
+    # Training
 
     def _fit_classifiers(self, data, random):
-        """Choose span and switch cost on held-out labels, then fit on all."""
-        windowing = self.detector_._windowing(data.X.shape[2])
-        templates = self._templates(data, windowing)
-        spans = [self.label_span]
-        if data.times is None:
-            spans = ["series"]
-        elif self.label_span == "auto":
-            spans = ["date", "season"]
-        chosen = None
-        if len(spans) > 1 or self.switch_cost == "auto":
-            chosen = self._choose(data, windowing, templates, spans, random)
-        self.label_span_, self.switch_cost_ = chosen or _FALLBACK
-        if len(spans) == 1:
-            self.label_span_ = spans[0]
-        if self.switch_cost != "auto":
-            self.switch_cost_ = float(self.switch_cost)
-        everyone = np.ones(len(data.X), dtype=bool)
-        self.classifier_, self.date_classifier_ = self._train(
-            data, windowing, templates, self.label_span_, everyone, random
-        )
+        """Choose span and switch cost on held-out labels, then fit on all.
 
-    def _templates(self, data, windowing):
+        Sets `classifier_`, and returns the other.
+        """
+        fold = _folds(data, random)
+        # One change in twenty seasons, and more, as successive dates err together.
+        likely = _LIKELY_COST * season_switch_cost(
+            data.windowing.calendar, len(self.classes_)
+        )
+        self.label_span_ = "series" if data.times is None else self.label_span
+        evidence = None
+        if fold is not None and self.label_span_ in ("auto", "season"):
+            evidence = self._out_of_fold(data, "labelled season", fold, random)
+        if self.label_span_ == "auto":
+            holds = evidence is None or self._holds_in_season(
+                data, evidence, fold, likely
+            )
+            self.label_span_ = "season" if holds else "date"
+        if self.label_span_ == "season" and evidence is not None and not data.has_seen:
+            # What the classifiers of others' labelled seasons make of a sample.
+            cost = season_switch_cost(data.windowing.calendar, len(self.classes_))
+            held = hold(evidence, data.classes, data.times)
+            data.see(slice(None), forward_backward(held, cost))
+        if isinstance(self.switch_cost_, str):
+            self.switch_cost_ = likely
+            if fold is not None:
+                evidence = self._out_of_fold(data, self.label_span_, fold, random)
+                self.switch_cost_ = data.most_probable_cost(evidence, fold, likely)
+        everyone = np.ones(len(data.X), dtype=bool)
+        self.classifier_, date_classifier = self._train(
+            data, self.label_span_, everyone, random
+        )
+        return date_classifier
+
+    def _templates(self, data):
         """The unfitted classifiers of windows and dates, None where left out."""
         classifier, date_classifier = self.classifier, self.date_classifier
         forest = RandomForestClassifier(n_jobs=self.n_jobs)
-        one_window = len(windowing.starts) == 1
         if classifier is None:
+            one_window = len(data.windowing.starts) == 1
             says_nothing = one_window and data.times is not None
             keep = not says_nothing or date_classifier == "drop"
             classifier = forest if keep else "drop"
         if date_classifier is None:
             date_classifier = forest
         return [
-            None if template == "drop" else template
+            None if isinstance(template, str) else template
             for template in (classifier, date_classifier)
         ]
 
-    def _choose(self, data, windowing, templates, spans, random):
-        """Span and switch cost under which held-out labels are most probable.
+    def _holds_in_season(self, data, evidence, fold, likely):
+        """Whether labels hold throughout their season.
 
-        None where there are too few labels to hold some out.
+        They do where the cost that suits evidence of whole seasons best makes for
+        less than a change in a season.
         """
-        fold = _stratified_folds(data.classes, data.seen.any(axis=1), random)
-        if fold is None:
-            return None
-        best = None
-        for span in spans:
-            evidence = np.empty((*data.X[:, 0].shape, len(self.classes_)))
-            for k in np.unique(fold):
-                held_out = fold == k
-                fitted = self._train(
-                    data, windowing, templates, span, ~held_out, random
-                )
-                evidence[held_out] = self._evidence(data.X[held_out], windowing, fitted)
-            costs = _SWITCH_COSTS
-            if self.switch_cost != "auto":
-                costs = (float(self.switch_cost),)
-            probable = [data.label_log_probability(evidence, cost) for cost in costs]
-            top = int(np.argmax([p.mean() for p in probable]))
-            found = (span, costs[top], probable[top])
-            if best is None or _clearly_better(found[2], best[2]):
-                best = found
-        return best[:2]
+        cost = data.most_probable_cost(evidence, fold, likely)
+        odds = (len(self.classes_) - 1) * np.exp(-cost)
+        n_dates = (
+            self._seasons.period
+            * data.seen.shape[1]
+            / (data.windowing.calendar.n_cells)
+        )
+        return n_dates * odds / (1 + odds) < _CHANGES_PER_SEASON
 
-    def _train(self, data, windowing, templates, span, samples, random):
-        """Fit both classifiers where the labels of some samples can be trusted."""
-        classifier, date_classifier = templates
-        trusted_windows, trusted_dates = self._trusted(data, windowing, span)
+    def _out_of_fold(self, data, span, fold, random):
+        """Evidence for the samples of folds by classifiers of all others."""
+        evidence = np.zeros((*data.seen.shape, len(self.classes_)))
+        for k in range(fold.max() + 1):
+            held_out = fold == k
+            fitted = self._train(data, span, ~held_out, random)
+            evidence[held_out] = self._evidence(
+                data.X[held_out], data.windowing, fitted
+            )
+        return evidence
+
+    def _train(self, data, span, samples, random):
+        """Fit both classifiers where the class of some samples is known."""
+        of_windows, of_dates = (
+            np.where(samples[:, np.newaxis], known, -1) for known in data.known(span)
+        )
+        calendar, cells = data.windowing.calendar, data.windowing.cells
+        classifier, date_classifier = self._templates(data)
         if classifier is not None:
-            rows, _ = window_rows(
-                data.X,
-                windowing.calendar,
-                windowing.cells,
-                trusted_windows & samples[:, np.newaxis],
+            rows, window = window_rows(data.X, calendar, cells, of_windows >= 0)
+            classifier = self._fit_one(
+                "classifier",
+                classifier,
+                rows,
+                of_windows[rows.sample, window],
+                data,
+                random,
             )
-            classifier = self._fit_one("classifier", classifier, rows, data, random)
         if date_classifier is not None:
-            rows, _ = date_rows(
-                data.X, windowing.calendar, trusted_dates & samples[:, np.newaxis]
-            )
+            rows, date = date_rows(data.X, calendar, of_dates >= 0)
             date_classifier = self._fit_one(
-                "date_classifier", date_classifier, rows, data, random
+                "date_classifier",
+                date_classifier,
+                rows,
+                of_dates[rows.sample, date],
+                data,
+                random,
             )
         return classifier, date_classifier
 
-    def _fit_one(self, name, template, rows, data, random):
-        classifier = seeded_clone(template, random)
+    def _fit_one(self, name, template, rows, classes, data, random):
         params = {
             key: _repeat(value, rows.sample, len(data.X))
             for key, value in data.fit_params[name].items()
         }
-        classes = data.classes[rows.sample]
-        return fit_classifier(classifier, rows.features, classes, params)
-
-    def _trusted(self, data, windowing, span):
-        """Windows and dates at which each sample's label is taken to hold.
-
-        Returns
-        -------
-        of_windows : ndarray of shape (n_samples, n_windows) of bool
-        of_dates : ndarray of shape (n_samples, n_timesteps) of bool
-        """
-        n, _, n_timesteps = data.X.shape
-        calendar, length = windowing.calendar, windowing.length
-        starts = windowing.starts
-        if span == "series":
-            return np.ones((n, len(starts)), bool), np.ones((n, n_timesteps), bool)
-        label_cell = calendar.cell[data.times][:, np.newaxis]
-        nearest = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
-        of_windows = nearest == nearest.min(axis=1, keepdims=True)
-        # A label under a cloud still holds at the nearest date that was observed.
-        away = np.abs(calendar.cell - label_cell)
-        seen_away = np.where(data.seen, away, np.iinfo(away.dtype).max)
-        of_dates = seen_away == seen_away.min(axis=1, keepdims=True)
-        if span == "season":
-            stable = self.stable_mask_[:, np.newaxis]
-            of_windows |= (nearest <= length // 4) | stable
-            of_dates |= (away <= length // 2) | (stable & ~data.flags)
-        return of_windows, of_dates
+        n_bands = data.X.shape[1] if name == "classifier" else None
+        classifier = seeded_clone(template, random)
+        return fit_classifier(classifier, rows.features, classes, params, n_bands)
 
     # Labels
 
@@ -405,7 +598,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             The series; NaN where not observed. 3-D input may have another number
             of dates than in fit.
         y : array-like of shape (n_samples,)
-            Label of each sample at `label_time`.
+            Label of each sample at `label_time`; None or NaN for samples without
+            one, which are predicted as by `predict_timeline`.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y holds; None takes ``label_time_`` if fit
             was given one.
@@ -415,7 +609,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_timesteps)
-            The most probable labels among those that agree with y.
+            The most probable labels among those that agree with y; ``no_label_``
+            where less probable than `abstain_below`.
 
         Raises
         ------
@@ -423,8 +618,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             If no label_time is known, from the call or from fit, or y has a label
             that fit did not see.
         """
-        evidence = self._held_evidence(X, y, label_time, dates)
-        return self.classes_[viterbi(evidence, self.switch_cost_)]
+        return self._decode(self._held_evidence(X, y, label_time, dates))
 
     def predict_timeline(self, X, *, dates=None):
         """Labels for every date of unlabelled samples.
@@ -438,7 +632,19 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_timesteps)
         """
-        return self.classes_[viterbi(self._free_evidence(X, dates), self.switch_cost_)]
+        return self._decode(self._free_evidence(X, dates))
+
+    def _decode(self, evidence):
+        """The most probable labels, or no label where that is improbable."""
+        path = viterbi(evidence, self.switch_cost_)
+        labels = self.classes_[path]
+        if self.abstain_below > 0:
+            posterior = forward_backward(evidence, self.switch_cost_)
+            chosen = np.take_along_axis(posterior, path[:, :, np.newaxis], axis=2)
+            improbable = chosen[:, :, 0] < self.abstain_below
+            if improbable.any():
+                labels = np.where(improbable, self.no_label_, labels)
+        return labels
 
     def predict_proba_timeline(self, X, y=None, *, label_time=None, dates=None):
         """Probability of every class at every date.
@@ -541,23 +747,25 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         (n_rows,).
         """
         self.fit(X, y, label_time=label_time)
+        X = check_series(self, X, reset=False)
+        n, _, n_timesteps = X.shape
         if label_time is None:
-            given = encode_labels(y, self.classes_, len(y))
-            everywhere = (len(y), check_series(self, X, reset=False).shape[2])
-            labels = np.broadcast_to(given[:, np.newaxis], everywhere)
-            probability = np.ones((*everywhere, len(self.classes_)))
+            evidence = self._fitted_evidence(X, None)
+            classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
+            for t in range(n_timesteps):
+                evidence = hold(evidence, classes, np.full(n, t))
         else:
             evidence = self._held_evidence(X, y, label_time, None)
-            labels = viterbi(evidence, self.switch_cost_)
-            probability = forward_backward(evidence, self.switch_cost_)
-        X = check_series(self, X, reset=False)
-        calendar = self.detector_._calendar(X.shape[2], None)
-        rows, date = date_rows(X, calendar, np.ones(labels.shape, dtype=bool))
-        label = labels[rows.sample, date]
+        labels = self._decode(evidence)
+        told = labels != self.no_label_
+        rows, date = date_rows(X, self._seasons.calendar(n_timesteps), told)
+        labels = labels[rows.sample, date]
+        probability = forward_backward(evidence, self.switch_cost_)
+        number = np.searchsorted(self.classes_, labels)
         self.sample_indices_ = rows.sample
         self.date_indices_ = date
-        self.sample_weight_ = probability[rows.sample, date, label]
-        return rows.features, self.classes_[label]
+        self.sample_weight_ = probability[rows.sample, date, number]
+        return rows.features, labels
 
     def _free_evidence(self, X, dates):
         """Evidence that holds no label."""
@@ -565,8 +773,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return self._fitted_evidence(check_series(self, X, reset=False), dates)
 
     def _fitted_evidence(self, X, dates):
-        windowing = self.detector_._windowing(X.shape[2], dates)
-        return self._evidence(X, windowing, (self.classifier_, self.date_classifier_))
+        """Evidence of the fitted classifiers, for validated series as they came."""
+        return self._evidence(
+            self._seasons.align(X, dates),
+            self._seasons.windowing(X.shape[2], dates),
+            (self.classifier_, self.date_classifier_),
+        )
 
     def _held_evidence(self, X, y, label_time, dates):
         """Evidence that leaves each sample its label at its label_time."""
@@ -581,41 +793,32 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                     "date y holds, an index or one per sample."
                 )
             times = check_label_time(self.label_time_, n, n_timesteps)
-        classes = encode_labels(check_labels(y, n), self.classes_, n)
+        classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
         return hold(self._fitted_evidence(X, dates), classes, times)
 
     def _evidence(self, X, windowing, classifiers):
-        """Joint log-evidence of windows and dates, (n, n_timesteps, n_classes)."""
+        """Joint log-evidence of windows and dates, (n, n_timesteps, n_classes).
+
+        Of series that are in line.
+        """
         classifier, date_classifier = classifiers
-        n_classes = len(self.classes_)
+        n_classes, calendar = len(self.classes_), windowing.calendar
         evidence = np.zeros((len(X), X.shape[2], n_classes))
         for batch in gen_batches(len(X), _BATCH_SIZE):
+            chunk = X[batch]
             if classifier is not None:
-                evidence[batch] += self.window_weight * self._window_evidence(
-                    X[batch], windowing, classifier
+                every = np.ones((len(chunk), len(windowing.starts)), dtype=bool)
+                rows, window = window_rows(chunk, calendar, windowing.cells, every)
+                found = class_probability(classifier, rows.features, n_classes)
+                evidence[batch] += self.window_weight * spread_windows(
+                    log_probability(found), rows.sample, window, windowing, len(chunk)
                 )
             if date_classifier is not None:
-                everything = np.ones((len(X[batch]), X.shape[2]), dtype=bool)
-                rows, date = date_rows(X[batch], windowing.calendar, everything)
+                every = np.ones((len(chunk), X.shape[2]), dtype=bool)
+                rows, date = date_rows(chunk, calendar, every)
                 found = class_probability(date_classifier, rows.features, n_classes)
-                evidence[batch][rows.sample, date] += _log(found)
+                evidence[batch][rows.sample, date] += log_probability(found)
         return evidence
-
-    def _window_evidence(self, X, windowing, classifier):
-        """Mean log-probability of the windows that cover each date."""
-        calendar, cells = windowing.calendar, windowing.cells
-        n_classes = len(self.classes_)
-        everything = np.ones((len(X), len(cells)), dtype=bool)
-        rows, window = window_rows(X, calendar, cells, everything)
-        found = class_probability(classifier, rows.features, n_classes)
-        # A window without observation knows nothing: every class is as likely.
-        by_window = np.full((len(X), len(cells), n_classes), -np.log(n_classes))
-        by_window[rows.sample, window] = _log(found)
-        spread = np.repeat(
-            by_window.transpose(0, 2, 1)[..., np.newaxis], cells.shape[1], axis=3
-        )
-        by_cell = windows.overlap_average(spread, cells, calendar.n_cells)
-        return by_cell[:, :, calendar.cell].transpose(0, 2, 1)
 
     def get_metadata_routing(self):
         """How metadata reaches the classifiers.
@@ -643,43 +846,134 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
 
 class _Labelled:
-    """Training series with their labels, validated.
+    """Training series, and what is known of their classes.
 
     Attributes
     ----------
     X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        Validated, and in line with the labelled seasons.
     seen : ndarray of shape (n_samples, n_timesteps) of bool
         Observed dates.
+    windowing : windows.Windowing
     classes : ndarray of shape (n_samples,) of int
+        -1 without a label.
     times : ndarray of shape (n_samples,) of int, or None
-    flags : ndarray of shape (n_samples, n_timesteps) of bool
+    groups : ndarray of shape (n_samples,), or None
     fit_params : dict of dict
         By classifier.
+    has_seen : bool
+        Whether somebody has told which class which date shows.
     """
 
-    def __init__(self, X, classes, times, flags, fit_params):
-        self.X = X
+    def __init__(self, X, seasons, classes, times, groups, fit_params):
+        self.X = seasons.align(X)
         self.seen = ~np.isnan(X).all(axis=1)
+        self.windowing = seasons.windowing(X.shape[2])
         self.classes = classes
         self.times = times
-        self.flags = flags
+        self.groups = groups
         self.fit_params = fit_params
+        self.has_seen = False
+        # Class that a date clearly shows, -1 for none, and whether it may well show
+        # the label.
+        self._shown = np.full(self.seen.shape, -1)
+        self._agrees = np.ones(self.seen.shape, dtype=bool)
 
-    def label_log_probability(self, evidence, switch_cost):
-        """Log-probability of each label where it is known to hold, (n_samples,)."""
-        posterior = forward_backward(evidence, switch_cost)
-        rows = np.arange(len(posterior))
-        if self.times is None:
-            found = posterior[rows, :, self.classes]
-        else:
-            found = posterior[rows, self.times, self.classes][:, np.newaxis]
-        return np.log(np.maximum(found, np.finfo(float).tiny)).mean(axis=1)
+    def see(self, rows, probability):
+        """Take in how probable each class is at the dates of some samples."""
+        self.has_seen = True
+        best = probability.argmax(axis=2)
+        clear = probability.max(axis=2) > _SHOWN
+        self._shown[rows] = np.where(clear, best, -1)
+        own = np.maximum(self.classes[rows], 0)[:, np.newaxis, np.newaxis]
+        self._agrees[rows] = np.take_along_axis(probability, own, 2)[..., 0] > 0.5
 
+    def known(self, span):
+        """Windows and dates at which classes are known.
 
-def _log(probability):
-    """Log-probability that no zero turns into certainty."""
-    n_classes = probability.shape[-1]
-    return np.log((probability + _FLOOR) / (1 + n_classes * _FLOOR))
+        Parameters
+        ----------
+        span : {"series", "date", "labelled season", "season"}
+            Where labels are taken to hold; "season" adds what was seen.
+
+        Returns
+        -------
+        of_windows : ndarray of shape (n_samples, n_windows) of int
+            Class number, -1 where not known.
+        of_dates : ndarray of shape (n_samples, n_timesteps) of int
+        """
+        calendar, length = self.windowing.calendar, self.windowing.length
+        starts, label = self.windowing.starts, self.classes[:, np.newaxis]
+        shape = len(self.X), len(starts)
+        if span == "series":
+            return np.broadcast_to(label, shape), np.broadcast_to(
+                label, self.seen.shape
+            )
+        label_cell = calendar.cell[self.times][:, np.newaxis]
+        distance = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
+        in_windows = distance == distance.min(axis=1, keepdims=True)
+        # A label under a cloud still holds at the nearest date that was observed.
+        away = np.abs(calendar.cell - label_cell)
+        seen_away = np.where(self.seen, away, np.iinfo(away.dtype).max)
+        on_dates = seen_away == seen_away.min(axis=1, keepdims=True)
+        if span != "date":
+            in_windows |= distance <= length // 4
+            on_dates |= away <= length // 2
+        if span != "season":
+            return np.where(in_windows, label, -1), np.where(on_dates, label, -1)
+        return self._and_seen(in_windows, on_dates)
+
+    def _and_seen(self, in_windows, on_dates):
+        """What labels say, unless the series speak against them, and what was seen."""
+        label = self.classes[:, np.newaxis]
+        n_classes = self.classes.max() + 1
+        agree = self.windowing.share(self._agrees) > 0.5
+        of_windows = np.where(in_windows & agree, label, -1)
+        of_dates = np.where(on_dates & self._agrees, label, -1)
+        for k in range(n_classes):
+            of_windows[self.windowing.throughout(self._shown == k)] = k
+        of_dates = np.where(self._shown >= 0, self._shown, of_dates)
+        for k in np.setdiff1d(
+            np.arange(n_classes), np.intersect1d(of_windows, of_dates)
+        ):
+            own = label == k  # a class that nothing agrees with has its labels still
+            of_windows = np.where(own & in_windows, k, of_windows)
+            of_dates = np.where(own & on_dates, k, of_dates)
+        return of_windows, of_dates
+
+    def most_probable_cost(self, evidence, fold, likely):
+        """The switch cost under which labels are most probable.
+
+        Parameters
+        ----------
+        evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
+            By classifiers of other samples.
+        fold : ndarray of shape (n_samples,) of int
+            -1 for samples without such evidence.
+        likely : float
+            Where costs are expected.
+
+        Returns
+        -------
+        float
+        """
+        rows = np.flatnonzero((fold >= 0) & (self.classes >= 0))
+        evidence, classes = evidence[rows], self.classes[rows]
+        n_classes = evidence.shape[2]
+        wrong = np.array(_WRONG_SHARES)[:, np.newaxis, np.newaxis]
+        best = None
+        for cost in sorted({*_SWITCH_COSTS, likely}):
+            posterior = forward_backward(evidence, cost)
+            found = posterior[np.arange(len(rows)), :, classes]
+            if self.times is not None:
+                found = found[np.arange(len(rows)), self.times[rows], np.newaxis]
+            probable = (1 - wrong) * found + wrong / n_classes
+            logs = np.log(np.maximum(probable, np.finfo(float).tiny))
+            total = logs.mean(axis=2).sum(axis=1).max()
+            total -= (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
+            if best is None or total > best[0]:
+                best = total, cost
+        return float(best[1])
 
 
 def _repeat(value, sample, n):
@@ -689,23 +983,41 @@ def _repeat(value, sample, n):
     return value
 
 
-def _stratified_folds(classes, usable, random):
-    """Fold of each sample, the usable ones of each class spread evenly.
+def _folds(data, random):
+    """Fold of each sample: whole groups, or each class spread evenly.
 
-    None unless two classes have two usable samples: some fold would then be left
-    with one class to train on.
+    None unless two classes can be held out. Those that cannot, as all their samples
+    would be missed in training, have -1.
     """
-    if (np.bincount(classes[usable]) >= 2).sum() < 2:
-        return None
-    order = random.permutation(len(classes))
-    fold = np.zeros(len(classes), dtype=np.intp)
-    for k in np.unique(classes):
-        members = order[(classes[order] == k) & usable[order]]
-        fold[members] = np.arange(len(members)) % _N_FOLDS
-    return fold
+    n = len(data.classes)
+    if data.groups is not None:
+        fold = random.permutation(data.groups.max() + 1)[data.groups] % _N_FOLDS
+    else:
+        order = random.permutation(n)
+        fold = np.empty(n, dtype=np.intp)
+        for k in np.unique(data.classes):
+            members = order[data.classes[order] == k]
+            fold[members] = np.arange(len(members)) % _N_FOLDS
+    usable = data.seen.any(axis=1)
+    n_left = 0
+    for k in np.unique(data.classes[data.classes >= 0]):
+        members = data.classes == k
+        if len(np.unique(fold[members & usable])) < 2:
+            fold[members] = -1
+        else:
+            n_left += 1
+    return fold if n_left >= 2 else None
 
 
-def _clearly_better(new, old):
-    """Whether paired values are higher on average, beyond doubt."""
-    gain = new - old
-    return gain.mean() > _SPAN_ERRORS * gain.std() / np.sqrt(len(gain))
+def _warn_of_contradictions(X, classes, times):
+    """Say so if one series has several labels at one date."""
+    first = {}
+    for i in np.flatnonzero(classes >= 0):
+        key = hash(X[i].tobytes()), None if times is None else times[i]
+        other = first.setdefault(key, i)
+        if classes[other] != classes[i] and np.array_equal(X[i], X[other], True):
+            warn(
+                f"Samples {other} and {i} are the same series and have different "
+                "labels at one date: at least one is wrong."
+            )
+            return

@@ -192,10 +192,31 @@ class Windowing:
         unflagged[sample, self.calendar.cell[timestep]] = True
         return ~self._any(unflagged)
 
+    def share(self, flags):
+        """Share of the timesteps of each window that are flagged.
+
+        Parameters
+        ----------
+        flags : ndarray of shape (n_samples, n_timesteps) of bool
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_windows)
+            0 for windows without a timestep.
+        """
+        n_flagged, n_timesteps = np.zeros((2, len(flags), self.calendar.n_cells))
+        np.add.at(n_flagged, (slice(None), self.calendar.cell), flags)
+        np.add.at(n_timesteps, (slice(None), self.calendar.cell), 1)
+        return self._sum(n_flagged) / np.maximum(self._sum(n_timesteps), 1)
+
     def _any(self, cells):
         """Which windows hold a true cell, from (n, n_cells) to (n, n_windows)."""
+        return self._sum(cells) > 0
+
+    def _sum(self, cells):
+        """Sum over each window, from (n, n_cells) to (n, n_windows)."""
         so_far = np.pad(np.cumsum(cells, axis=1), ((0, 0), (1, 0)))
-        return so_far[:, self.starts + self.length] > so_far[:, self.starts]
+        return so_far[:, self.starts + self.length] - so_far[:, self.starts]
 
     def own_starts(self, timesteps):
         """First cell of the window centred nearest to each timestep, (n,)."""

@@ -660,19 +660,16 @@ def test_years_of_another_look_are_not_called_changed(cerrado):
     data = cerrado("disjoint")
     X = data.X.copy()
     X[:, :, 46:] = 0.8 * X[:, :, 46:] - 0.05
-    changed = (data.Y != data.y[:, None]).ravel()
-    rank = {}
-    for align_years in (False, True):
-        detector = HTSVAEDetector(
-            period=23, max_iter=400, align_years=align_years, random_state=0
-        ).fit(X, data.y, label_time=11)
-        score = detector.score_timesteps(X, data.y, label_time=11)
-        rank[align_years] = roc_auc_score(changed, score.ravel())
-    assert rank[True] > 0.98, rank
-    assert rank[False] < rank[True] - 0.05, rank
+    detector = HTSVAEDetector(period=23, max_iter=300, random_state=0)
+    detector.fit(X, data.y, label_time=11)
     found = (X - detector.date_offset_) / detector.date_gain_
     np.testing.assert_array_equal(found[:, :, :23], X[:, :, :23])
     assert np.abs(found - data.X)[:, :, 46:].mean() < 0.02
+    score = detector.score_timesteps(X, data.y, label_time=11)
+    assert roc_auc_score((data.Y != data.y[:, None]).ravel(), score.ravel()) > 0.99
+    as_they_are = clone(detector).set_params(align_years=False, max_iter=1)
+    as_they_are.fit(X, data.y, label_time=11)
+    assert (as_they_are.date_gain_ == 1).all()
 
 
 def test_groups_of_which_none_can_be_held_out_are_warned_of(series):
