@@ -56,11 +56,11 @@ from sktasgen.metrics import break_within, dated_label_report, nearest_break
 # sktasgen ----------------------------------------------------------------------
 
 
-class _NothingStable(StableSampleRelabeler):
+class _LabelledSeasons(StableSampleRelabeler):
     """Trains on the labelled seasons alone."""
 
-    def _find_stable(self, X, times, flags):
-        return np.zeros(len(X), dtype=bool)
+    def _train(self, data, span, samples, random):
+        return super()._train(data, "labelled season", samples, random)
 
 
 def _defaults(period, seed):
@@ -68,11 +68,11 @@ def _defaults(period, seed):
 
 
 def _without_detector(period, seed):
-    return StableSampleRelabeler("drop", random_state=seed)
+    return StableSampleRelabeler("drop", period=period, random_state=seed)
 
 
 def _labelled_seasons(period, seed):
-    return _NothingStable(HTSVAEDetector(period=period), random_state=seed)
+    return _LabelledSeasons("drop", period=period, random_state=seed)
 
 
 RELABELERS = {
@@ -85,15 +85,10 @@ RELABELERS = {
 def _relabel_task(title, make, task, seed):
     """The relabeller as one of the peers of `relabel_peers`."""
     relabeler = make(task.period, seed)
-    labelled = task.given >= 0
-    given = task.X[labelled], task.given[labelled]
-    times = task.label_time[labelled]
-    relabeler.fit(*given, label_time=times)
-    labels = np.empty(task.X[:, 0].shape, dtype=int)
-    labels[labelled] = relabeler.relabel(*given, label_time=times)
-    if not labelled.all():
-        labels[~labelled] = relabeler.predict_timeline(task.X[~labelled])
-    return {title: labels}
+    y = np.where(task.given >= 0, task.given, np.nan)
+    relabeler.fit(task.X, y, label_time=task.label_time)
+    labels = relabeler.relabel(task.X, y, label_time=task.label_time)
+    return {title: labels.astype(int)}
 
 
 # Our own come first: the others are compared with them.

@@ -346,7 +346,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 groups=groups,
                 memory=check_memory(self.memory),
             )
-        self._seasons = self._find_seasons(X, numbers, times)
+        self._own_seasons = None
+        if self.detector_ is None:
+            self._own_seasons = self._find_seasons(X, numbers, times)
         data = _Labelled(X, self._seasons, numbers, times, groups, params)
         self.stable_mask_ = None
         if self.detector_ is not None:
@@ -383,17 +385,22 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def _n_bands_of(self, detector):
         return self.n_bands or 1 if detector is None else n_bands(detector)
 
-    def _find_seasons(self, X, numbers, times):
-        """Calendar and windows, and what sets the years apart."""
+    @property
+    def _seasons(self):
+        """Calendar and windows, of the dates of fit and of others."""
         if self.detector_ is not None:
             return self.detector_._seasons
+        return Seasons(**self._own_seasons)
+
+    def _find_seasons(self, X, numbers, times):
+        """Calendar and windows without a detector, and what sets the years apart."""
         n_timesteps = X.shape[2]
         seasons = Seasons.resolve(n_timesteps, period=self.period, dates=self.dates)
-        if times is None:
-            return seasons
-        windowing = seasons.windowing(n_timesteps)
-        found = align_years(X, numbers, times, windowing, len(self.classes_))
-        return replace(seasons, gain=found.gain, offset=found.offset)
+        if times is not None:
+            windowing = seasons.windowing(n_timesteps)
+            found = align_years(X, numbers, times, windowing, len(self.classes_))
+            seasons = replace(seasons, gain=found.gain, offset=found.offset)
+        return vars(seasons)  # plain, for what saves estimators
 
     def _find_no_label(self, classes):
         """What stands for no label, which must not be one."""
@@ -440,17 +447,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if detector.reference_ == "class" and known:
             scorer = detector._scorer(X.shape[2])
             for batch in gen_batches(len(X), _BATCH_SIZE):
-                data.see(
-                    batch,
-                    scorer.class_probability(
-                        X[batch], data.classes[batch], data.times[batch]
-                    ),
-                )
+                # Whatever its label: that may be wrong.
+                data.see(batch, scorer.class_probability(X[batch], None, None))
         else:
             unchanged = self.stable_mask_[:, np.newaxis] & ~flags
-            own = np.zeros((*flags.shape, len(self.classes_)))
-            own[rows, :, data.classes[rows]] = unchanged[rows]
-            data.see(slice(None), own)
+            own = np.eye(len(self.classes_))[data.classes][:, np.newaxis]
+            unknown = np.full(len(self.classes_), 1 / len(self.classes_))
+            data.see(slice(None), np.where(unchanged[:, :, np.newaxis], own, unknown))
 
     def _find_stable(self, data, flags, scored):
         """Samples that nowhere differ from their label for long."""
@@ -490,11 +493,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 data, evidence, fold, likely
             )
             self.label_span_ = "season" if holds else "date"
-        if self.label_span_ == "season" and evidence is not None and not data.has_seen:
-            # What the classifiers of others' labelled seasons make of a sample.
+        if self.label_span_ == "season" and evidence is not None:
+            # What classifiers of the labelled seasons of others make of a sample.
             cost = season_switch_cost(data.windowing.calendar, len(self.classes_))
-            held = hold(evidence, data.classes, data.times)
-            data.see(slice(None), forward_backward(held, cost))
+            data.see(slice(None), forward_backward(evidence, cost))
         if isinstance(self.switch_cost_, str):
             self.switch_cost_ = likely
             if fold is not None:
@@ -861,8 +863,8 @@ class _Labelled:
     groups : ndarray of shape (n_samples,), or None
     fit_params : dict of dict
         By classifier.
-    has_seen : bool
-        Whether somebody has told which class which date shows.
+    told : ndarray of shape (n_samples, n_timesteps, n_classes) of float32, or None
+        Probability of each class at each date, by all who were asked.
     """
 
     def __init__(self, X, seasons, classes, times, groups, fit_params):
@@ -873,20 +875,20 @@ class _Labelled:
         self.times = times
         self.groups = groups
         self.fit_params = fit_params
-        self.has_seen = False
-        # Class that a date clearly shows, -1 for none, and whether it may well show
-        # the label.
-        self._shown = np.full(self.seen.shape, -1)
-        self._agrees = np.ones(self.seen.shape, dtype=bool)
+        self.told = None
 
     def see(self, rows, probability):
-        """Take in how probable each class is at the dates of some samples."""
-        self.has_seen = True
-        best = probability.argmax(axis=2)
-        clear = probability.max(axis=2) > _SHOWN
-        self._shown[rows] = np.where(clear, best, -1)
-        own = np.maximum(self.classes[rows], 0)[:, np.newaxis, np.newaxis]
-        self._agrees[rows] = np.take_along_axis(probability, own, 2)[..., 0] > 0.5
+        """Take in how probable somebody holds each class at the dates of samples.
+
+        Several are taken for independent: what is clear to one is not clear if
+        another holds it improbable.
+        """
+        n_classes = probability.shape[2]
+        if self.told is None:
+            self.told = np.full((*self.seen.shape, n_classes), 1, dtype=np.float32)
+        joint = self.told[rows] * probability
+        total = joint.sum(axis=2, keepdims=True)
+        self.told[rows] = np.where(total > 0, joint / np.maximum(total, 1e-30), 0)
 
     def known(self, span):
         """Windows and dates at which classes are known.
@@ -927,12 +929,17 @@ class _Labelled:
         """What labels say, unless the series speak against them, and what was seen."""
         label = self.classes[:, np.newaxis]
         n_classes = self.classes.max() + 1
-        agree = self.windowing.share(self._agrees) > 0.5
+        shown, agrees = np.full(self.seen.shape, -1), np.ones_like(self.seen)
+        if self.told is not None:
+            best = self.told.argmax(axis=2)
+            shown = np.where(self.told.max(axis=2) > _SHOWN, best, -1)
+            agrees = (shown < 0) | (shown == label)
+        agree = self.windowing.share(agrees) > 0.5
         of_windows = np.where(in_windows & agree, label, -1)
-        of_dates = np.where(on_dates & self._agrees, label, -1)
+        of_dates = np.where(on_dates & agrees, label, -1)
         for k in range(n_classes):
-            of_windows[self.windowing.throughout(self._shown == k)] = k
-        of_dates = np.where(self._shown >= 0, self._shown, of_dates)
+            of_windows[self.windowing.throughout(shown == k)] = k
+        of_dates = np.where(shown >= 0, shown, of_dates)
         for k in np.setdiff1d(
             np.arange(n_classes), np.intersect1d(of_windows, of_dates)
         ):

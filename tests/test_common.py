@@ -281,11 +281,11 @@ def test_labels_of_another_length_are_named(estimator):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("nothing", [None, np.nan])
-def test_missing_labels_are_named(estimator, nothing):
+def test_samples_may_lack_a_label_in_fit(estimator, nothing):
     X, y = make()
     labels = y.astype(object)
     labels[[3, 5]] = nothing
-    with pytest.raises(
-        ValueError, match=r"None or NaN\) for 2 sample\(s\), first at 3"
-    ):
-        fit(estimator, X, labels, 4)
+    fitted = fit(estimator, X, labels, 4)
+    same(outputs(fitted, X, y, 4), outputs(fit(estimator, X, labels, 4), X, y, 4))
+    with pytest.raises(ValueError, match="y holds no label .*any of the 24 samples"):
+        fit(estimator, X, np.full(24, nothing), 4)
