@@ -71,7 +71,8 @@ def align_years(X, classes, times, windowing, n_classes):
     not enter. Given gain and offset, linear discriminant analysis of season windows,
     trained on the labelled ones, and a chain over the dates (`decoding`) tell the
     classes. The first round takes every label to hold throughout, and medians, which
-    the samples that did change hardly move.
+    the samples that did change hardly move; or no year to differ, where that ends with
+    series that are more probable, changes of class included.
 
     References
     ----------
@@ -98,11 +99,19 @@ def align_years(X, classes, times, windowing, n_classes):
     season = given * (labelled & windowing.in_own(times))[:, :, np.newaxis]
     reference = _Moments.of(X, season).by_slot(calendar)
     tell = _Teller(X, classes, times, windowing, n_classes, reference)
-    found = _compare(_Moments.by_medians(X, given), reference)
-    for _ in range(_N_ROUNDS):
-        told = tell(_apply(X, found))
-        moments = _Moments.of(X, told * _far_from_switches(told, windowing))
-        found = _compare(moments, reference)
+    # From what would explain as much without any change as there is, and from no
+    # difference of years at all: many may have changed in one direction.
+    starts = _compare(_Moments.by_medians(X, given), reference), plain
+    best = -np.inf
+    for start in starts:
+        so_far = start
+        for _ in range(_N_ROUNDS):
+            told = tell(_apply(X, so_far))
+            moments_so_far = _Moments.of(X, told * _far_from_switches(told, windowing))
+            so_far = _compare(moments_so_far, reference)
+        likelihood = _log_likelihood(X, so_far, told, reference, tell.cost)
+        if likelihood > best:
+            best, found, moments = likelihood, so_far, moments_so_far
     beyond_chance = _beyond_chance(found, moments, reference, calendar)
     return Alignment(
         *(np.where(beyond_chance, *pair) for pair in zip(found, plain, strict=True))
@@ -231,6 +240,21 @@ def _far_from_switches(told, windowing):
     return ~maximum_filter1d(switch, width, axis=1)[:, :, np.newaxis]
 
 
+def _log_likelihood(X, alignment, told, reference, cost):
+    """Of series whose classes are told, up to a constant."""
+    seen = ~np.isnan(X)
+    spread = np.maximum(reference.spread, 1e-9)
+    aligned = np.where(seen, _apply(X, alignment), 0)
+    total = -np.where(seen, np.log(alignment.gain), 0).sum()
+    for k in range(told.shape[2]):
+        away = (aligned - reference.mean[:, :, k]) / spread
+        # Bounded: a cloud that was missed is no reason to call a class changed.
+        fit = np.where(seen, np.minimum(away**2, 16), 0).sum(axis=1)
+        total -= (told[:, :, k] * fit).sum() / 2
+    path = told.argmax(axis=2)
+    return total - cost * (path[:, 1:] != path[:, :-1]).sum()
+
+
 def _apply(X, alignment):
     return (X - alignment.offset) / alignment.gain
 
@@ -243,6 +267,7 @@ class _Teller:
         self.windowing = windowing
         self.n_classes = n_classes
         calendar = windowing.calendar
+        self.cost = season_switch_cost(calendar, n_classes)
         # What was not observed speaks for no class.
         share = reference.n_seen / np.maximum(
             reference.n_seen.sum(axis=2, keepdims=True), 1e-9
@@ -266,8 +291,7 @@ class _Teller:
         evidence = spread_windows(
             log_probability(found), rows.sample, window, windowing, len(X)
         )
-        cost = season_switch_cost(windowing.calendar, self.n_classes)
-        return forward_backward(hold(evidence, *self.held), cost)
+        return forward_backward(hold(evidence, *self.held), self.cost)
 
     def _fill(self, features):
         return np.where(np.isnan(features), self.filling.ravel(), features)

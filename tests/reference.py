@@ -136,8 +136,8 @@ def all_label_sequences(log_evidence, switch_cost):
     n_timesteps, n_classes = log_evidence.shape
     sequences = np.array(list(itertools.product(range(n_classes), repeat=n_timesteps)))
     score = log_evidence[np.arange(n_timesteps), sequences].sum(axis=1)
-    switches = (np.diff(sequences, axis=1) != 0).sum(axis=1)
-    return sequences, score - switch_cost * switches
+    cost = np.where(np.eye(n_classes, dtype=bool), 0, switch_cost)
+    return sequences, score - cost[sequences[:, :-1], sequences[:, 1:]].sum(axis=1)
 
 
 # the network --------------------------------------------------------------------

@@ -41,6 +41,72 @@ def test_forward_backward_sums_over_all_sequences(case):
                 assert marginal[t, k] == pytest.approx(share, abs=1e-12)
 
 
+def _draw_matrix(case):
+    """Costs of their own for each pair, some of them infinite."""
+    log_evidence, _ = _draw(case)
+    rng = np.random.default_rng(case[2])
+    n_classes = log_evidence.shape[2]
+    cost = rng.uniform(0, 4, size=(n_classes, n_classes))
+    cost[rng.uniform(size=cost.shape) < 0.3] = np.inf
+    np.fill_diagonal(cost, 0)
+    return log_evidence, cost
+
+
+@given(evidence)
+def test_costs_of_their_own_are_counted_for_each_pair(case):
+    log_evidence, cost = _draw_matrix(case)
+    posterior = forward_backward(log_evidence, cost)
+    for path, marginal, sample in zip(
+        viterbi(log_evidence, cost), posterior, log_evidence, strict=True
+    ):
+        sequences, score = reference.all_label_sequences(sample, cost)
+        found = score[np.flatnonzero((sequences == path).all(axis=1))[0]]
+        assert found == pytest.approx(score.max())
+        weight = np.exp(score - score.max())
+        share = np.einsum(
+            "s,stk->tk", weight, sequences[:, :, None] == np.arange(sample.shape[1])
+        )
+        np.testing.assert_allclose(marginal, share / weight.sum(), atol=1e-12)
+
+
+@given(evidence)
+def test_equal_costs_may_come_as_a_matrix(case):
+    log_evidence, cost = _draw(case)
+    matrix = cost * (1 - np.eye(log_evidence.shape[2]))
+    for decode in (viterbi, forward_backward):
+        np.testing.assert_allclose(
+            decode(log_evidence, matrix), decode(log_evidence, cost), atol=1e-12
+        )
+
+
+def test_what_cannot_be_is_never_decoded():
+    """Built-up land stays, whatever a summer looks like."""
+    log_evidence = np.log(np.full((1, 5, 2), [0.001, 0.999]))
+    log_evidence[0, 0] = [0.0, -np.inf]
+    cost = np.array([[0.0, np.inf], [1.0, 0.0]])
+    assert viterbi(log_evidence, cost).tolist() == [[0, 0, 0, 0, 0]]
+    assert forward_backward(log_evidence, cost)[0, :, 0].tolist() == [1.0] * 5
+    log_evidence[0, 4] = [-np.inf, 0.0]
+    for decode in (viterbi, forward_backward):
+        with pytest.raises(ValueError, match="rule out every label sequence.*0"):
+            decode(log_evidence, cost)
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (np.zeros((2, 3)), r"shape \(2, 3\); expected .*\(2, 2\)"),
+        ([[0, -1.0], [1, 0]], "negative, got -1.0 in row 0, column 1"),
+        ([[0, np.nan], [1, 0]], "got nan in row 0, column 1"),
+        ([[0, 1.0], [1, 2]], r"0 on its diagonal.*\[0.0, 2.0\]"),
+    ],
+)
+def test_bad_costs_are_named(decode, cost, message):
+    with pytest.raises(ValueError, match=message):
+        decode(np.zeros((1, 4, 2)), cost)
+
+
 def test_held_label_is_certain_and_the_rest_is_free():
     log_evidence = np.log(np.full((2, 4, 2), [0.1, 0.9]))
     held = hold(log_evidence, np.array([0, -1]), np.array([1, 1]))

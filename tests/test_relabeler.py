@@ -1,9 +1,11 @@
 """Without these: labels that ignore the change, the label, or the user's choices."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -61,6 +63,27 @@ def test_defaults_relabel_real_series(cerrado, name):
     assert break_within(data.break_at, found, 3) > 0.8
 
 
+@pytest.mark.parametrize("case", ["20 labels a class, years differ", "20 % wrong"])
+def test_defaults_hold_up_with_few_or_wrong_labels(cerrado, case):
+    """Without unlabelled samples, aligned years or doubts of labels: 0.6 to 0.9."""
+    data = cerrado("disjoint")
+    X, y = data.X.copy(), data.y.astype(object)
+    rng = np.random.default_rng(0)
+    if case == "20 % wrong":
+        wrong = rng.permutation(len(y))[:160]
+        y[wrong] = np.where(y[wrong] == "Pasture", "Cerrado", "Pasture")
+    else:
+        X[:, :, 23:46] = 0.8 * X[:, :, 23:46] - 0.05
+        X[:, :, 69:] = 1.2 * X[:, :, 69:] + 0.05
+        known = [rng.choice(np.flatnonzero(y == k), 20, False) for k in np.unique(y)]
+        y[np.setdiff1d(np.arange(len(y)), known)] = None
+    relabeler = StableSampleRelabeler(HTSVAEDetector(period=23), random_state=0)
+    labels = relabeler.fit(X, y, label_time=11).relabel(X, y, label_time=11)
+    report = dated_label_report(data.Y, labels, data.y)
+    assert report.accuracy > 0.97
+    assert report.changed_date_accuracy > 0.95
+
+
 def test_defaults_do_not_fall_below_a_forest_where_labels_hold_for_one_date(lakes):
     """One seed of the comparison in benchmarks/relabelling.py."""
     y = lakes.Y[:, 5]
@@ -111,6 +134,121 @@ def test_samples_without_a_score_are_not_called_stable(series):
         fitted.fit(X, series.y, label_time=18)
     assert not fitted.stable_mask_[[3, 5]].any()
     assert fitted.stable_mask_.any()
+
+
+def splice(changes, n=60, period=12, n_years=4, seed=0):
+    """Series of three classes, n of each that stays and 20 of others.
+
+    A change is a list of first dates and classes.
+    """
+    rng = np.random.default_rng(seed)
+    t = np.arange(n_years * period)
+    phase = 2 * np.pi * t / period
+    seasons = np.stack([np.sin(phase), np.cos(phase), 0.3 * np.sin(2 * phase) + 1])
+    Y = np.zeros((0, len(t)), dtype=int)
+    for course in changes:
+        labels = np.zeros((n if len(course) == 1 else 20, len(t)), dtype=int)
+        for first, label in course:
+            labels[:, first:] = label
+        Y = np.concatenate([Y, labels])
+    X = np.stack([seasons[Y, t], 1 - seasons[Y, t]], axis=1)
+    return X + 0.3 * rng.normal(size=X.shape), Y
+
+
+@pytest.mark.parametrize(
+    "course",
+    [
+        [(0, 1), (8, 0)],  # before the label
+        [(0, 0), (34, 1)],  # after it
+        [(0, 2), (10, 0), (38, 1)],  # both
+        [(0, 0), (30, 1), (40, 0)],  # there and back
+        [(0, 0), (26, 1)],  # within the labelled season
+    ],
+    ids=str,
+)
+def test_changes_of_every_kind_are_dated(course):
+    """Among stable series of three classes, one of which never changes."""
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)], course])
+    relabeler = quick(detector="drop", period=12).fit(X, Y[:, 22], label_time=22)
+    labels = relabeler.relabel(X, Y[:, 22])
+    assert (labels[180:] == Y[180:]).mean() > 0.93
+    for first, _ in course[1:]:
+        before, after = labels[180:, first - 3], labels[180:, first + 3]
+        assert (before == Y[180, first - 3]).mean() > 0.7
+        assert (after == Y[180, first + 3]).mean() > 0.7
+
+
+def test_a_class_of_three_samples_is_not_lost():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)], [(0, 0), (34, 2)]])
+    keep = np.r_[:120, 120:123, 180:200]
+    relabeler = quick(detector=HTSVAEDetector(period=12, max_iter=300))
+    relabeler.fit(X[keep], Y[keep, 22], label_time=22)
+    assert (relabeler.predict_timeline(X[123:180]) == 2).mean() > 0.7
+    assert (relabeler.relabel(X[120:123], Y[120:123, 22]) == 2).mean() > 0.9
+
+
+# Labels that are missing, wrong or doubtful
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_samples_without_a_label_are_predicted(series, missing):
+    y = series.y.astype(object)
+    y[::3] = missing
+    relabeler = quick().fit(series.X, y, label_time=series.label_time)
+    assert relabeler.classes_.tolist() == [0, 1, 2]
+    assert not relabeler.stable_mask_[::3].any()
+    labels = relabeler.relabel(series.X, y, label_time=series.label_time)
+    predicted = relabeler.predict_timeline(series.X)
+    np.testing.assert_array_equal(labels[::3], predicted[::3])
+    rows = np.flatnonzero([label is not missing for label in y])
+    np.testing.assert_array_equal(labels[rows, series.label_time[rows]], series.y[rows])
+    X_new, y_new = relabeler.fit_resample(series.X, y, label_time=series.label_time)
+    assert set(relabeler.sample_indices_) == set(range(90))
+    assert len(X_new) == len(y_new)
+
+
+def test_doubtful_dates_get_no_label(series, fitted):
+    X, y, times = series.X, series.y, series.label_time
+    posterior = fitted.predict_proba_timeline(X, y, label_time=times)
+    labels = fitted.relabel(X, y, label_time=times)
+    chosen = np.take_along_axis(posterior, labels[:, :, None], axis=2)[:, :, 0]
+    doubts = clone(fitted).set_params(abstain_below=0.9)
+    doubts.fit(X, y, label_time=times)
+    expected = np.where(chosen < 0.9, -1, labels)
+    assert 0 < (expected == -1).mean() < 0.2
+    np.testing.assert_array_equal(doubts.relabel(X, y, label_time=times), expected)
+    assert (doubts.predict_timeline(X) == -1).any()
+    # Nothing to learn from where there is no label.
+    _, y_new = doubts.fit_resample(X, y, label_time=times)
+    assert (y_new != -1).all()
+    names = np.array(["crop", "forest", "water"])[y]
+    named = doubts.fit(X, names, label_time=times).relabel(X, names, label_time=times)
+    np.testing.assert_array_equal(named == "", expected == -1)
+
+
+def test_no_label_must_not_be_a_class(series):
+    y = np.where(series.y == 2, -1, series.y)
+    assert (-1 == quick(switch_cost=1.0).fit(series.X, y).classes_).any()
+    with pytest.raises(ValueError, match="no_label=-1 is one of the classes of y"):
+        quick(abstain_below=0.5).fit(series.X, y)
+    quick(abstain_below=0.5, no_label=-9, switch_cost=1.0).fit(series.X, y)
+
+
+def test_one_series_of_two_labels_is_told_of(series):
+    X, y = series.X.copy(), series.y.copy()
+    X[7] = X[3]
+    y[3], y[7] = 0, 1
+    with pytest.warns(UserWarning, match="Samples 3 and 7 are the same series"):
+        quick(switch_cost=1.0).fit(X, y)
+
+
+def test_class_of_which_no_sample_is_stable_is_kept_and_told_of():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2), (26, 0)]])
+    relabeler = quick(detector="drop", period=12)
+    with pytest.warns(UserWarning, match="No sample of class 2 is stable"):
+        relabeler.fit(X, Y[:, 20], label_time=20)
+    labels = relabeler.relabel(X, Y[:, 20])
+    assert (labels[120:, :24] == 2).mean() > 0.9
 
 
 # What it promises
@@ -211,7 +349,132 @@ def test_fit_resample_without_label_time_keeps_the_labels(series):
     assert (relabeler.sample_weight_ == 1).all()
 
 
+def test_changes_that_cannot_be_are_not_given():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)], [(0, 0), (34, 1)]])
+    cost = np.full((3, 3), 5.0)
+    np.fill_diagonal(cost, 0)
+    cost[0, 1] = np.inf
+    relabeler = quick(detector="drop", period=12, switch_cost=cost)
+    relabeler.fit(X, Y[:, 22], label_time=22)
+    labels = relabeler.relabel(X, Y[:, 22])
+    assert not ((labels[:, :-1] == 0) & (labels[:, 1:] == 1)).any()
+    np.testing.assert_array_equal(relabeler.switch_cost_, cost)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\); expected .*\(3, 3\)"):
+        quick(switch_cost=[[0, 1], [1, 0]]).fit(X, Y[:, 22])
+
+
+class Counted(HTSVAEDetector):
+    """Leaves a mark in its folder whenever it is fitted."""
+
+    def fit(self, X, y=None, *, label_time=None, groups=None):
+        with Path(self.checkpoint_dir, "fits").open("a") as file:
+            file.write("x")
+        return super().fit(X, y, label_time=label_time, groups=groups)
+
+
+def test_a_detector_is_fitted_once_for_all_classifiers(series, tmp_path):
+    detector = Counted(period=12, max_iter=5, checkpoint_dir=str(tmp_path))
+    fits = tmp_path / "fits"
+    memory = str(tmp_path / "kept")
+    found = []
+    for classifier in (FOREST, GaussianNB(), "drop"):
+        relabeler = quick(detector=detector, classifier=classifier, memory=memory)
+        relabeler.fit(series.X, series.y, label_time=18)
+        found.append(relabeler.detector_.score_timesteps(series.X))
+    assert fits.read_text() == "x"
+    np.testing.assert_array_equal(found[0], found[2])
+    relabeler.fit(series.X[:60], series.y[:60], label_time=18)
+    assert fits.read_text() == "xx"
+
+
+def test_groups_are_held_out_together_everywhere(series):
+    seen = []
+    groups = np.arange(len(series.X)) // 10
+
+    class Spy(GaussianNB):
+        def fit(self, X, y):
+            known = X[~np.isnan(X[:, 0]), 0]
+            seen.append(set(np.flatnonzero(np.isin(series.X[:, 0], known).any(axis=1))))
+            return super().fit(X, y)
+
+    class Detector(HTSVAEDetector):
+        def fit(self, X, y=None, *, label_time=None, groups=None):
+            self.groups_ = groups
+            return super().fit(X, y, label_time=label_time)
+
+    relabeler = quick(
+        detector=Detector(period=12, max_iter=5, align_years=False),
+        classifier="drop",
+        date_classifier=Spy(),
+    )
+    relabeler.fit(series.X, series.y, label_time=18, groups=groups)
+    np.testing.assert_array_equal(relabeler.detector_.groups_, groups)
+    assert len(seen) > 3
+    for samples in seen[:-1]:  # in the last all take part
+        assert 0 < len(set(groups[list(samples)])) < 9
+    with pytest.raises(ValueError, match=r"groups has shape \(3,\)"):
+        quick().fit(series.X, series.y, groups=[1, 2, 3])
+
+
+# Without a detector
+
+
+def test_without_a_detector_the_calendar_is_the_relabelers(series):
+    relabeler = quick(detector="drop", period=12)
+    relabeler.fit(series.X, series.y, label_time=series.label_time)
+    assert relabeler.detector_ is None
+    labels = relabeler.relabel(series.X, series.y, label_time=series.label_time)
+    report = dated_label_report(series.Y, labels, series.y)
+    assert report.changed_date_accuracy > 0.85
+    stable = series.break_at < 0
+    assert stable[relabeler.stable_mask_].mean() > 0.9
+    flat = quick(detector="drop", period=12, n_bands=3)
+    flat.fit(series.X.reshape(90, -1), series.y, label_time=series.label_time)
+    np.testing.assert_array_equal(
+        flat.predict_timeline(series.X.reshape(90, -1)),
+        relabeler.predict_timeline(series.X),
+    )
+
+
+def test_calendar_of_the_default_detector(series):
+    relabeler = StableSampleRelabeler(None, FOREST, FOREST, period=12, random_state=0)
+    relabeler.detector = None
+    assert relabeler._detector().period == 12
+    with pytest.raises(ValueError, match="period=6, but the detector has period=12"):
+        quick(period=6).fit(series.X, series.y)
+    assert quick(period=12)._detector().period == 12
+
+
 # The user's own classifiers
+
+
+class NearestSeason(ClassifierMixin, BaseEstimator):
+    """A classifier of time series, which takes no rows."""
+
+    def fit(self, X, y):
+        assert X.ndim == 3 and not np.isnan(X).any()
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([X[y == k].mean(axis=0) for k in self.classes_])
+        return self
+
+    def predict(self, X):
+        away = np.square(X[:, None] - self.means_).sum(axis=(2, 3))
+        return self.classes_[away.argmin(axis=1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array, tags.input_tags.two_d_array = True, False
+        return tags
+
+
+def test_classifiers_of_series_get_windows_as_series(series):
+    relabeler = quick(classifier=NearestSeason())
+    relabeler.fit(series.X, series.y, label_time=series.label_time)
+    assert relabeler.classifier_[-1].means_.shape == (3, 3, 12)
+    labels = relabeler.relabel(series.X, series.y, label_time=series.label_time)
+    assert (labels == series.Y).mean() > (series.y[:, None] == series.Y).mean()
+    with pytest.raises(ValueError, match="date_classifier=.*pass it as classifier"):
+        quick(date_classifier=NearestSeason()).fit(series.X, series.y)
 
 
 @pytest.mark.parametrize(
