@@ -20,6 +20,10 @@ PyOD's VAE, of about as many weights, trains on the same windows as rows.
 
 ``classes``: ``score_timesteps`` under K classes beside one.
 
+``relabelling``: ``relabel`` beside 300 trees on every aligned window, and its share
+that is not the classifiers' own; decoding beside NumPy that loops over dates, for one
+series at a time and for all together.
+
 ``scaling``: time and memory by number of series, each call in a process of its own that
 reads them from a memory-mapped file (Linux only).
 
@@ -45,13 +49,15 @@ from unittest import mock
 
 import numpy as np
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import data, peers, streaming
-from sktasgen import HTSVAEDetector
+from sktasgen import HTSVAEDetector, StableSampleRelabeler
 from sktasgen import training as own
 from sktasgen.datasets import make_pixel_series
+from sktasgen.decoding import viterbi
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
 
 N_ROUNDS = 5
@@ -279,6 +285,73 @@ def classes():
 SIZES = 1_000, 10_000, 100_000
 
 
+def relabelling():
+    """Relabelling beside a large forest, and decoding beside NumPy."""
+    series = data.cerrado("disjoint")
+    X, y, times = series.X, series.y, series.label_time
+    relabeler = StableSampleRelabeler("drop", period=23, random_state=0)
+    relabeler.fit(X, y, label_time=times)
+    windows = peers.season_windows(X, 23, times)
+    every = windows.rows.reshape(-1, windows.rows.shape[2])
+    labels = np.broadcast_to(y[:, None], windows.known.shape)[windows.known]
+    forest = RandomForestClassifier(300, random_state=0)
+    forest.fit(windows.rows[windows.known], labels)
+    predicting, predict_proba = [], RandomForestClassifier.predict_proba
+
+    def timed(*args):
+        start = time.perf_counter()
+        try:
+            return predict_proba(*args)
+        finally:
+            predicting.append(time.perf_counter() - start)
+
+    with mock.patch.object(RandomForestClassifier, "predict_proba", timed):
+        seconds = in_turn(
+            {
+                "relabel": lambda: relabeler.relabel(X, y, label_time=times),
+                "forest": lambda: forest.predict_proba(every),
+            }
+        )
+    # Batch by batch two classifiers, then the forest beside them.
+    per_round = np.array(predicting).reshape(N_ROUNDS + 1, -1)[1:, :-1].sum(axis=1)
+    table = Table("Relabelling", "", "series per second", "beside the forest")
+    for name, taken in seconds.items():
+        ratio = np.median(seconds["forest"] / taken)
+        table.add(name, len(X) / np.median(taken), ratio)
+    own_share = np.median(1 - per_round / seconds["relabel"])
+    table.add("share of relabel that is not predict_proba", own_share, "")
+
+    evidence = np.log(np.random.default_rng(0).dirichlet(np.ones(9), (2000, 92)))
+    seconds = in_turn(
+        {
+            "viterbi": lambda: viterbi(evidence, 5.0),
+            "NumPy, one series at a time": lambda: [
+                _viterbi_in_numpy(one[None], 5.0) for one in evidence
+            ],
+            "NumPy, all series together": lambda: _viterbi_in_numpy(evidence, 5.0),
+        }
+    )
+    table = Table("Decoding", "", "series per second", "times as fast")
+    for name, taken in seconds.items():
+        ratio = np.median(taken / seconds["viterbi"])
+        table.add(name, len(evidence) / np.median(taken), ratio)
+
+
+def _viterbi_in_numpy(evidence, cost):
+    """A loop over dates, of arrays of all else."""
+    n, n_timesteps, n_classes = evidence.shape
+    costs = cost * (1 - np.eye(n_classes))
+    score, came_from = evidence[:, 0], []
+    for t in range(1, n_timesteps):
+        pairs = score[:, :, None] - costs
+        came_from.append(pairs.argmax(axis=1))
+        score = pairs.max(axis=1) + evidence[:, t]
+    path = [score.argmax(axis=1)]
+    for origin in came_from[::-1]:
+        path.append(origin[np.arange(n), path[-1]])
+    return np.stack(path[::-1], axis=1)
+
+
 def scaling():
     """Table of time and memory by number of series."""
     table = Table(
@@ -493,7 +566,8 @@ class _Traffic(TorchDispatchMode):
 
 
 PARTS = {
-    part.__name__: part for part in (training, scoring, classes, scaling, stride, gpu)
+    part.__name__: part
+    for part in (training, scoring, classes, relabelling, scaling, stride, gpu)
 }
 
 

@@ -5,6 +5,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from . import __version__
+
 
 def seeded_clone(estimator, random_state):
     """Clone an estimator, and seed whatever in it was left unseeded.
@@ -79,7 +81,7 @@ def fit_detector(detector, X, y, label_time, random_state, *, groups=None, memor
         seeded = seeded_clone(detector, random_state)
         more = {} if groups is None else {"groups": groups}
         fit = _fit if memory is None else memory.cache(_fit)
-        return fit(seeded, X, y, label_time=label_time, **more)
+        return fit(seeded, X, y, __version__, label_time=label_time, **more)
     fitted = detector.estimator
     if fitted.n_bands_ != X.shape[1]:
         raise ValueError(
@@ -89,5 +91,6 @@ def fit_detector(detector, X, y, label_time, random_state, *, groups=None, memor
     return fitted
 
 
-def _fit(detector, X, y, **known):
+def _fit(detector, X, y, version, **known):
+    """Fit; what another version of the package fitted is not the same."""
     return detector.fit(X, y, **known)

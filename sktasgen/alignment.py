@@ -24,6 +24,9 @@ _MOST_SERIES = 2000
 # and by more than does harm: a shift in units of the spread, a gain as a logarithm.
 _ERRORS = 3.0
 _SHIFT, _LOG_GAIN = 0.25, 0.125
+# Degrees of freedom that it takes to know a spread, and how small one is none.
+_LEAST_FREEDOM = 10
+_LEAST_SPREAD = 1e-6
 # What no change of weather or sensor goes beyond.
 _GAINS = 0.5, 2.0
 
@@ -58,9 +61,10 @@ def align_years(X, classes, times, windowing, n_classes):
     -------
     Alignment
         Of gain 1 and offset 0 on dates of years, season by season from the first
-        date and band by band, that do not differ from the labelled ones beyond
-        chance, and where there is nothing to compare with: fewer than two seasons
-        or two classes.
+        date, that differ from the labelled ones in no band beyond chance, and where
+        there is too little to compare with: fewer than two seasons or two classes,
+        ten labels beyond one of each class at the season slot, bands that are
+        constant.
 
     Notes
     -----
@@ -97,7 +101,7 @@ def align_years(X, classes, times, windowing, n_classes):
     given = np.zeros((len(X), n_timesteps, n_classes))
     given[labelled[:, 0], :, classes[labelled[:, 0]]] = 1
     season = given * (labelled & windowing.in_own(times))[:, :, np.newaxis]
-    reference = _Moments.of(X, season).by_slot(calendar)
+    reference = _Moments.of(X, season).by_slot(calendar).where_known(X)
     tell = _Teller(X, classes, times, windowing, n_classes, reference)
     # From what would explain as much without any change as there is, and from no
     # difference of years at all: many may have changed in one direction.
@@ -166,6 +170,13 @@ class _Moments(NamedTuple):
         within = (n_seen * variance).sum(axis=2) / np.maximum(n_seen.sum(axis=2), 1)
         return cls(n_seen, np.stack(middle, axis=2), np.sqrt(within))
 
+    def where_known(self, X):
+        """None where the spread is not known, or is none."""
+        freedom = np.maximum(self.n_seen - 1, 0).sum(axis=2)
+        largest = np.nanmax(np.abs(X), axis=(0, 2), initial=0)[:, np.newaxis]
+        known = (freedom >= _LEAST_FREEDOM) & (self.spread > _LEAST_SPREAD * largest)
+        return self._replace(spread=np.where(known, self.spread, 0))
+
     def by_slot(self, calendar):
         """Those of all dates of a season slot together, for each date."""
         square = self.n_seen * self.mean**2
@@ -194,7 +205,7 @@ def _compare(moments, reference):
     gain = np.where(known, np.clip(ratio, *_GAINS), 1)
     weight = _weight(moments, reference)
     left = moments.mean - gain[:, :, np.newaxis] * reference.mean
-    return Alignment(gain, (weight * left).sum(axis=2))
+    return Alignment(gain, np.where(known, (weight * left).sum(axis=2), 0))
 
 
 def _weight(moments, reference):
@@ -212,9 +223,9 @@ def _beyond_chance(found, moments, reference, calendar):
     shift = found.offset + (found.gain - 1) * middle
     both = moments.n_seen * reference.n_seen
     n = (both / np.maximum(moments.n_seen + reference.n_seen, 1e-9)).sum(axis=2)
-    compared = n > 0
+    compared = (n > 0) & (reference.spread > 0)
     chance = np.where(compared, _ERRORS**2 / np.maximum(n, 1e-9), np.inf)
-    spread = np.maximum(reference.spread, np.finfo(float).tiny)
+    spread = np.where(compared, reference.spread, 1)
     in_mean = (shift / spread) ** 2 / np.maximum(chance, _SHIFT**2)
     in_spread = np.log(found.gain) ** 2 / np.maximum(chance / 2, _LOG_GAIN**2)
     year = calendar.cell // calendar.period
@@ -243,13 +254,14 @@ def _far_from_switches(told, windowing):
 def _log_likelihood(X, alignment, told, reference, cost):
     """Of series whose classes are told, up to a constant."""
     seen = ~np.isnan(X)
-    spread = np.maximum(reference.spread, 1e-9)
+    known = reference.spread > 0
+    spread = np.where(known, reference.spread, 1)
     aligned = np.where(seen, _apply(X, alignment), 0)
     total = -np.where(seen, np.log(alignment.gain), 0).sum()
     for k in range(told.shape[2]):
         away = (aligned - reference.mean[:, :, k]) / spread
         # Bounded: a cloud that was missed is no reason to call a class changed.
-        fit = np.where(seen, np.minimum(away**2, 16), 0).sum(axis=1)
+        fit = np.where(seen & known, np.minimum(away**2, 16), 0).sum(axis=1)
         total -= (told[:, :, k] * fit).sum() / 2
     path = told.argmax(axis=2)
     return total - cost * (path[:, 1:] != path[:, :-1]).sum()

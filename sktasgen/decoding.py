@@ -95,7 +95,7 @@ def forward_backward(log_evidence, switch_cost):
     log_evidence, switch_cost = _check(log_evidence, switch_cost)
     if np.ndim(switch_cost) == 0:
         return _forward_backward(log_evidence, switch_cost)
-    posterior, possible = _forward_backward_of_pairs(log_evidence, np.exp(-switch_cost))
+    posterior, possible = _forward_backward_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return posterior
 
@@ -292,46 +292,38 @@ def _viterbi_of_pairs(log_evidence, switch_cost):
 
 
 @njit(cache=True, nogil=True)
-def _forward_backward_of_pairs(log_evidence, weight):
+def _log_sum(values):
+    top = values.max()
+    if top == -np.inf:
+        return top
+    return top + np.log(np.exp(values - top).sum())
+
+
+@njit(cache=True, nogil=True)
+def _forward_backward_of_pairs(log_evidence, switch_cost):
+    # In logarithms throughout: what cannot be turned back dies out in the long run,
+    # yet may be all that a held label leaves.
     n, n_timesteps, n_classes = log_evidence.shape
     posterior = np.empty((n, n_timesteps, n_classes))
     possible = np.ones(n, dtype=np.bool_)
-    evidence = np.empty((n_timesteps, n_classes))
     after = np.empty(n_classes)
-    arriving = np.empty(n_classes)
+    before = np.empty(n_classes)
     for i in range(n):
-        for t in range(n_timesteps):
-            # Scaled at each date, so that nothing underflows along the way.
-            top = log_evidence[i, t].max()
+        for k in range(n_classes):
+            posterior[i, 0, k] = log_evidence[i, 0, k]
+        for t in range(1, n_timesteps):
             for k in range(n_classes):
-                evidence[t, k] = np.exp(log_evidence[i, t, k] - top)
-        for t in range(n_timesteps):
-            for k in range(n_classes):
-                arrived = 1.0
-                if t > 0:
-                    arrived = 0.0
-                    for j in range(n_classes):
-                        arrived += posterior[i, t - 1, j] * weight[j, k]
-                posterior[i, t, k] = arrived * evidence[t, k]
-            total = posterior[i, t].sum()
-            if total == 0.0:
-                possible[i] = False
-                break
-            posterior[i, t] /= total
-        if not possible[i]:
+                arrived = _log_sum(posterior[i, t - 1] - switch_cost[:, k])
+                posterior[i, t, k] = arrived + log_evidence[i, t, k]
+        if posterior[i, n_timesteps - 1].max() == -np.inf:
+            possible[i] = False
             continue
-        after[:] = 1.0
-        for t in range(n_timesteps - 2, -1, -1):
-            for k in range(n_classes):
-                after[k] *= evidence[t + 1, k]
-            for k in range(n_classes):
-                arriving[k] = 0.0
-                for j in range(n_classes):
-                    arriving[k] += weight[k, j] * after[j]
-            after[:] = arriving / arriving.max()
-            total = 0.0
-            for k in range(n_classes):
-                posterior[i, t, k] *= after[k]
-                total += posterior[i, t, k]
-            posterior[i, t] /= total
+        after[:] = 0.0
+        for t in range(n_timesteps - 1, -1, -1):
+            if t < n_timesteps - 1:
+                before[:] = after + log_evidence[i, t + 1]
+                for k in range(n_classes):
+                    after[k] = _log_sum(before - switch_cost[k])
+            posterior[i, t] += after
+            posterior[i, t] = np.exp(posterior[i, t] - _log_sum(posterior[i, t]))
     return posterior, possible

@@ -135,7 +135,8 @@ class HTSVAEDetector(
         sensor, are brought in line with them, by a gain and an offset for each date
         and band: for the class reference that knows each label at one date. Years
         that hardly differ are left as they are, and so are dates that fit did not
-        see.
+        see. Without `dates`, series of as many dates as in fit are taken to be of
+        the same dates, others not.
     batch_size : int, default=256
         Windows per step.
     learning_rate : float, default=2e-3

@@ -135,8 +135,10 @@ def _get_tags(classifier):
 
 
 def _takes_series(classifier):
-    """Whether a classifier, or a pipeline's first step, takes 3-D input alone."""
-    first = getattr(classifier, "steps", [(None, classifier)])[0][1]
+    """Whether a classifier, or what it puts its input into, takes 3-D input alone."""
+    first = classifier
+    while hasattr(first, "steps") or hasattr(first, "estimator"):
+        first = first.steps[0][1] if hasattr(first, "steps") else first.estimator
     if hasattr(first, "get_tag"):  # aeon and sktime describe themselves so
         return True
     tags = _get_tags(first)

@@ -404,14 +404,22 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _find_no_label(self, classes):
         """What stands for no label, which must not be one."""
+        strings = isinstance(classes.tolist()[0], str)
         found = self.no_label
         if found is None:
-            found = "" if classes.dtype.kind in "USO" else -1
-        if self.abstain_below > 0 and found in classes.tolist():
-            raise ValueError(
-                f"no_label={found!r} is one of the classes of y, {classes.tolist()}: "
-                "set another."
-            )
+            found = "" if strings else -1
+        if self.abstain_below > 0:
+            if isinstance(found, str) != strings:
+                wanted = "string" if strings else "number"
+                raise ValueError(
+                    f"no_label={found!r} is not of the kind of the classes of y, "
+                    f"{classes.tolist()}: expected a {wanted}."
+                )
+            if found in classes.tolist():
+                raise ValueError(
+                    f"no_label={found!r} is one of the classes of y, "
+                    f"{classes.tolist()}: set another."
+                )
         return found
 
     def _route(self, fit_params):
@@ -498,7 +506,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             cost = season_switch_cost(data.windowing.calendar, len(self.classes_))
             data.see(slice(None), forward_backward(evidence, cost))
         if isinstance(self.switch_cost_, str):
-            self.switch_cost_ = likely
+            self.switch_cost_ = float(likely)
             if fold is not None:
                 evidence = self._out_of_fold(data, self.label_span_, fold, random)
                 self.switch_cost_ = data.most_probable_cost(evidence, fold, likely)
@@ -638,15 +646,24 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _decode(self, evidence):
         """The most probable labels, or no label where that is improbable."""
-        path = viterbi(evidence, self.switch_cost_)
+        if self.abstain_below == 0:
+            return self.classes_[viterbi(evidence, self.switch_cost_)]
+        path, probability = self._most_probable(evidence)
         labels = self.classes_[path]
-        if self.abstain_below > 0:
-            posterior = forward_backward(evidence, self.switch_cost_)
-            chosen = np.take_along_axis(posterior, path[:, :, np.newaxis], axis=2)
-            improbable = chosen[:, :, 0] < self.abstain_below
-            if improbable.any():
-                labels = np.where(improbable, self.no_label_, labels)
+        # Of a kind that holds both, whether or not there is anything to hold.
+        kind = np.result_type(labels, np.min_scalar_type(self.no_label_))
+        if labels.dtype.kind == "O":
+            kind = labels.dtype
+        labels = labels.astype(kind)
+        labels[probability < self.abstain_below] = self.no_label_
         return labels
+
+    def _most_probable(self, evidence):
+        """Class numbers of the most probable sequence, and how probable each is."""
+        path = viterbi(evidence, self.switch_cost_)
+        posterior = forward_backward(evidence, self.switch_cost_)
+        chosen = np.take_along_axis(posterior, path[:, :, np.newaxis], axis=2)
+        return path, chosen[:, :, 0]
 
     def predict_proba_timeline(self, X, y=None, *, label_time=None, dates=None):
         """Probability of every class at every date.
@@ -714,7 +731,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X, label_time
             See `predict_proba`.
         y : array-like of shape (n_samples,)
-            True labels at `label_time`.
+            True labels at `label_time`; samples without one do not count.
         sample_weight : array-like of shape (n_samples,), default=None
 
         Returns
@@ -722,9 +739,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         float
         """
         predicted = self.predict(X, label_time=label_time)
-        return accuracy_score(y, predicted, sample_weight=sample_weight)
+        y, labelled = check_some_labels(y, len(predicted))
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[labelled]
+        return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
 
-    def fit_resample(self, X, y, *, label_time=None):
+    def fit_resample(self, X, y, *, label_time=None, groups=None, **fit_params):
         """Fit, and return one labelled row per observed date.
 
         The rows train any other classifier, such as one of pixels of a map at any
@@ -732,7 +752,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y, label_time
+        X, y, label_time, groups, **fit_params
             See `fit`. Where `label_time` is None every date keeps the label given.
 
         Returns
@@ -748,7 +768,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         row is, and ``sample_weight_``, the probability of its label; all of shape
         (n_rows,).
         """
-        self.fit(X, y, label_time=label_time)
+        self.fit(X, y, label_time=label_time, groups=groups, **fit_params)
         X = check_series(self, X, reset=False)
         n, _, n_timesteps = X.shape
         if label_time is None:
@@ -758,16 +778,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 evidence = hold(evidence, classes, np.full(n, t))
         else:
             evidence = self._held_evidence(X, y, label_time, None)
-        labels = self._decode(evidence)
-        told = labels != self.no_label_
+        path, probability = self._most_probable(evidence)
+        told = probability >= self.abstain_below
         rows, date = date_rows(X, self._seasons.calendar(n_timesteps), told)
-        labels = labels[rows.sample, date]
-        probability = forward_backward(evidence, self.switch_cost_)
-        number = np.searchsorted(self.classes_, labels)
         self.sample_indices_ = rows.sample
         self.date_indices_ = date
-        self.sample_weight_ = probability[rows.sample, date, number]
-        return rows.features, labels
+        self.sample_weight_ = probability[rows.sample, date]
+        return rows.features, self.classes_[path[rows.sample, date]]
 
     def _free_evidence(self, X, dates):
         """Evidence that holds no label."""
@@ -1019,7 +1036,7 @@ def _folds(data, random):
 def _warn_of_contradictions(X, classes, times):
     """Say so if one series has several labels at one date."""
     first = {}
-    for i in np.flatnonzero(classes >= 0):
+    for i in np.flatnonzero((classes >= 0) & ~np.isnan(X).all(axis=(1, 2))):
         key = hash(X[i].tobytes()), None if times is None else times[i]
         other = first.setdefault(key, i)
         if classes[other] != classes[i] and np.array_equal(X[i], X[other], True):

@@ -90,3 +90,13 @@ def test_dates_of_fit_are_known_again_and_others_are_left_alone():
     np.testing.assert_array_equal(seasons.align(X, days[6:10] + 1), X)
     mixed = np.r_[days[6:8], days[8:10] + 1]
     np.testing.assert_array_equal(seasons.align(X, mixed)[:, :, 2:], X[:, :, 2:])
+
+
+def test_bands_that_are_constant_and_labels_that_are_few_say_nothing():
+    X, Y = draw()
+    constant = np.concatenate([X, np.full_like(X[:, :1], 0.1)], axis=1)
+    gain, offset = align(constant, Y[:, 5])
+    assert (gain == 1).all() and (offset == 0).all()
+    few = np.where(np.arange(len(X)) < 6, Y[:, 5], -1)
+    gain, offset = align(2 * X - 3, few)
+    assert (gain == 1).all() and (offset == 0).all()

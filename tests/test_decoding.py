@@ -92,6 +92,23 @@ def test_what_cannot_be_is_never_decoded():
             decode(log_evidence, cost)
 
 
+def test_a_long_way_back_is_not_forgotten():
+    """What a held label leaves possible may be improbable beyond any float."""
+    log_evidence = np.log(np.full((1, 500, 2), [0.01, 0.99]))
+    log_evidence[0, -1] = [0.0, -np.inf]
+    one_way = np.array([[0.0, 2.0], [np.inf, 0.0]])
+    for evidence, cost in (
+        (log_evidence, one_way),
+        (log_evidence[:, ::-1], one_way.T),
+        (np.log([[[1, 1e-300], [0.5, 0.5], [1e-300, 1]]]), 800 * (1 - np.eye(2))),
+    ):
+        path = viterbi(evidence, cost)
+        posterior = forward_backward(evidence, cost)
+        np.testing.assert_allclose(posterior.sum(axis=2), 1)
+        likely = np.take_along_axis(posterior, path[:, :, None], axis=2)
+        assert (likely >= 0.49).all()
+
+
 @pytest.mark.parametrize("decode", [viterbi, forward_backward])
 @pytest.mark.parametrize(
     ("cost", "message"),

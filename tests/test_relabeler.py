@@ -1,5 +1,6 @@
 """Without these: labels that ignore the change, the label, or the user's choices."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,8 @@ def test_samples_without_a_label_are_predicted(series, missing):
     labels = relabeler.relabel(series.X, y, label_time=series.label_time)
     predicted = relabeler.predict_timeline(series.X)
     np.testing.assert_array_equal(labels[::3], predicted[::3])
+    share = relabeler.score(series.X, y, label_time=series.label_time)
+    assert 0.8 < share <= 1
     rows = np.flatnonzero([label is not missing for label in y])
     np.testing.assert_array_equal(labels[rows, series.label_time[rows]], series.y[rows])
     X_new, y_new = relabeler.fit_resample(series.X, y, label_time=series.label_time)
@@ -232,6 +235,18 @@ def test_no_label_must_not_be_a_class(series):
     with pytest.raises(ValueError, match="no_label=-1 is one of the classes of y"):
         quick(abstain_below=0.5).fit(series.X, y)
     quick(abstain_below=0.5, no_label=-9, switch_cost=1.0).fit(series.X, y)
+    with pytest.raises(ValueError, match="no_label='none' is not of the kind"):
+        quick(abstain_below=0.5, no_label="none").fit(series.X, y)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "float32", object])
+def test_no_label_survives_labels_of_any_kind(series, kind):
+    relabeler = quick(abstain_below=0.95, no_label=-999, detector__max_iter=5)
+    y = series.y.astype(kind)
+    X_new, y_new = relabeler.fit_resample(series.X, y, label_time=18)
+    labels = relabeler.predict_timeline(series.X)
+    assert set(np.unique(labels.astype(int))) == {-999, 0, 1, 2}
+    assert set(np.unique(y_new.astype(int))) == {0, 1, 2}
 
 
 def test_one_series_of_two_labels_is_told_of(series):
@@ -239,7 +254,11 @@ def test_one_series_of_two_labels_is_told_of(series):
     X[7] = X[3]
     y[3], y[7] = 0, 1
     with pytest.warns(UserWarning, match="Samples 3 and 7 are the same series"):
-        quick(switch_cost=1.0).fit(X, y)
+        quick(switch_cost=1.0, detector="drop").fit(X, y)
+    X[[3, 7]] = np.nan  # nothing seen is not the same
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(switch_cost=1.0, detector="drop").fit(X, y)
 
 
 def test_class_of_which_no_sample_is_stable_is_kept_and_told_of():
