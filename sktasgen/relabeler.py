@@ -88,7 +88,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         spans the series and so cannot tell its dates apart.
     date_classifier : estimator, "drop" or None, default=None
         Classifier of single dates, whose columns are the bands and the season
-        slot. None is a random forest.
+        slot. None is a random forest, of 20 trees with leaves of 5 rows at least
+        where labels hold for longer than a date.
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
         `label_time` alone. "season" is the window around it, and every date at
@@ -516,7 +517,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         )
         return date_classifier
 
-    def _templates(self, data):
+    def _templates(self, data, span):
         """The unfitted classifiers of windows and dates, None where left out."""
         classifier, date_classifier = self.classifier, self.date_classifier
         forest = RandomForestClassifier(n_jobs=self.n_jobs)
@@ -527,6 +528,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             classifier = forest if keep else "drop"
         if date_classifier is None:
             date_classifier = forest
+            if span != "date":
+                # The chain averages over dates as more trees would.
+                date_classifier = RandomForestClassifier(
+                    20, min_samples_leaf=5, n_jobs=self.n_jobs
+                )
         return [
             None if isinstance(template, str) else template
             for template in (classifier, date_classifier)
@@ -564,7 +570,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             np.where(samples[:, np.newaxis], known, -1) for known in data.known(span)
         )
         calendar, cells = data.windowing.calendar, data.windowing.cells
-        classifier, date_classifier = self._templates(data)
+        classifier, date_classifier = self._templates(data, span)
         if classifier is not None:
             rows, window = window_rows(data.X, calendar, cells, of_windows >= 0)
             classifier = self._fit_one(
