@@ -20,6 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sktasgen import (
     HTSVAEDetector,
     StableSampleRelabeler,
+    alignment,
     calibration,
     checkpoints,
     persistence,
@@ -169,6 +170,8 @@ def test_memory_mapped_series_are_neither_copied_nor_treated_otherwise(
     X.flush()
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     y, times = np.arange(len(X)) % 2, np.arange(len(X)) % 24
+    # Of what is bounded however many samples there are.
+    monkeypatch.setattr(alignment, "_MOST_SERIES", 100)
     monkeypatch.setattr(calibration, "_MAX_SAMPLES", 100)
     monkeypatch.setattr(scoring, "_CHUNK_SIZE", 2**14)
     settings = dict(max_iter=2, early_stopping=True, validation_fraction=0.01)
