@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.metadata_routing import (
@@ -88,8 +88,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         spans the series and so cannot tell its dates apart.
     date_classifier : estimator, "drop" or None, default=None
         Classifier of single dates, whose columns are the bands and the season
-        slot. None is a random forest, of 20 trees with leaves of 5 rows at least
-        where labels hold for longer than a date.
+        slot. None is a random forest of 20 trees with leaves of 5 rows at least,
+        or 100 extremely randomised trees where labels hold for a date alone.
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
         `label_time` alone. "season" is the window around it, and every date at
@@ -526,13 +526,14 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             says_nothing = one_window and data.times is not None
             keep = not says_nothing or date_classifier == "drop"
             classifier = forest if keep else "drop"
-        if date_classifier is None:
-            date_classifier = forest
-            if span != "date":
-                # The chain averages over dates as more trees would.
-                date_classifier = RandomForestClassifier(
-                    20, min_samples_leaf=5, n_jobs=self.n_jobs
-                )
+        if date_classifier is None and span == "date":
+            # Rows are few, and some recur: what was seen is best not resampled.
+            date_classifier = ExtraTreesClassifier(n_jobs=self.n_jobs)
+        elif date_classifier is None:
+            # The chain averages over dates as more trees would.
+            date_classifier = RandomForestClassifier(
+                20, min_samples_leaf=5, n_jobs=self.n_jobs
+            )
         return [
             None if isinstance(template, str) else template
             for template in (classifier, date_classifier)
