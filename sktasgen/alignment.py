@@ -88,7 +88,6 @@ def align_years(X, classes, times, windowing, n_classes):
     transformation", Remote Sensing of Environment 112 (2008): from the pixels that
     did not change.
     """
-    n_bands, n_timesteps = X.shape[1:]
     plain = Alignment(*np.stack([np.ones(X.shape[1:]), np.zeros(X.shape[1:])]))
     calendar = windowing.calendar
     if n_classes < 2 or calendar.n_cells < 2 * windowing.length:
@@ -98,7 +97,7 @@ def align_years(X, classes, times, windowing, n_classes):
     if len(np.unique(classes[classes >= 0])) < 2:
         return plain
     labelled = (classes >= 0)[:, np.newaxis]
-    given = np.zeros((len(X), n_timesteps, n_classes))
+    given = np.zeros((len(X), X.shape[2], n_classes))
     given[labelled[:, 0], :, classes[labelled[:, 0]]] = 1
     season = given * (labelled & windowing.in_own(times))[:, :, np.newaxis]
     reference = _Moments.of(X, season).by_slot(calendar).where_known(X)
@@ -208,12 +207,16 @@ def _compare(moments, reference):
     return Alignment(gain, np.where(known, (weight * left).sum(axis=2), 0))
 
 
-def _weight(moments, reference):
-    """What each class counts for: by the precision of the difference of its means."""
+def _precision(moments, reference):
+    """Of the difference of the means of each class, in units of the spread."""
     both = moments.n_seen * reference.n_seen
-    precision = both / np.maximum(moments.n_seen + reference.n_seen, 1e-9)
-    total = precision.sum(axis=2, keepdims=True)
-    return precision / np.maximum(total, 1e-9)
+    return both / np.maximum(moments.n_seen + reference.n_seen, 1e-9)
+
+
+def _weight(moments, reference):
+    """What each class counts for in a mean over classes."""
+    precision = _precision(moments, reference)
+    return precision / np.maximum(precision.sum(axis=2, keepdims=True), 1e-9)
 
 
 def _beyond_chance(found, moments, reference, calendar):
@@ -221,8 +224,7 @@ def _beyond_chance(found, moments, reference, calendar):
     weight = _weight(moments, reference)
     middle = (weight * reference.mean).sum(axis=2)
     shift = found.offset + (found.gain - 1) * middle
-    both = moments.n_seen * reference.n_seen
-    n = (both / np.maximum(moments.n_seen + reference.n_seen, 1e-9)).sum(axis=2)
+    n = _precision(moments, reference).sum(axis=2)
     compared = (n > 0) & (reference.spread > 0)
     chance = np.where(compared, _ERRORS**2 / np.maximum(n, 1e-9), np.inf)
     spread = np.where(compared, reference.spread, 1)

@@ -10,9 +10,6 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 import numpy as np
 from numba import njit
 
-# Changes of class in a season of one place that a chain reckons with.
-_CHANGES_PER_SEASON = 0.05
-
 
 def viterbi(log_evidence, switch_cost):
     """Most probable label sequence of each sample.
@@ -108,7 +105,8 @@ def hold(log_evidence, classes, label_time):
     log_evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
     classes : ndarray of shape (n_samples,) of int
         Class index of each sample, -1 for none.
-    label_time : ndarray of shape (n_samples,) of int
+    label_time : ndarray of shape (n_samples,) of int, or None
+        None means at every date.
 
     Returns
     -------
@@ -117,19 +115,21 @@ def hold(log_evidence, classes, label_time):
     """
     held = np.array(log_evidence, dtype=np.float64)
     rows = np.flatnonzero(classes >= 0)
-    held[rows, label_time[rows]] = -np.inf
-    held[rows, label_time[rows], classes[rows]] = 0.0
+    dates = slice(None) if label_time is None else label_time[rows]
+    held[rows, dates] = -np.inf
+    held[rows, dates, classes[rows]] = 0.0
     return held
 
 
-def season_switch_cost(calendar, n_classes):
+def season_switch_cost(calendar, n_classes, changes=0.05):
     """Nats that a switch to another class costs between two dates of a calendar.
 
-    So many that a season holds 0.05 changes on average, whatever the number of its
-    dates and of the classes.
+    So many that a season holds this many changes on average, whatever the number of
+    its dates and of the classes.
     """
     dates_per_season = calendar.period * len(calendar.cell) / calendar.n_cells
-    change = _CHANGES_PER_SEASON / max(dates_per_season, 1)
+    # At most chance, where a switch costs nothing.
+    change = min(changes / max(dates_per_season, 1), 1 - 1 / n_classes)
     return np.log(1 - change) - np.log(change / (n_classes - 1))
 
 

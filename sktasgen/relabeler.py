@@ -43,24 +43,13 @@ from .evidence import (
     spread_windows,
     window_rows,
 )
+from .labelled import Labelled, draw_folds, warn_of_contradictions
 from .scores import longest_run
 from .seasons import Seasons
 
-# Switch costs to choose from, in nats: from none to one that no less than half a
-# season of clear evidence outweighs.
-_SWITCH_COSTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 11.0, 15.0, 20.0)
-# Where it is expected, in units of what a change in twenty seasons makes it, as
-# successive dates err together and their evidence counts for more than it is worth;
-# and how far from there, in nats, it may be before held-out labels must speak for it.
+# The switch cost expected, in units of what a change in twenty seasons makes it:
+# successive dates err together, so their evidence counts for more than it is worth.
 _LIKELY_COST = 1.5
-_COST_SPREAD = 2.0
-# Shares of wrong labels to reckon with: one is no proof against a cost.
-_WRONG_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
-_N_FOLDS = 3
-# A place that changes more often does not keep a label for a season.
-_CHANGES_PER_SEASON = 1.0
-# A date shows a class where it is this probable.
-_SHOWN = 0.9
 # Series relabelled at a time; bounds memory.
 _BATCH_SIZE = 512
 
@@ -331,7 +320,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         params = self._route(fit_params)
         random = check_random_state(self.random_state)
         numbers = encode_some_labels(labels, labelled, classes)
-        _warn_of_contradictions(X, numbers, times)
+        warn_of_contradictions(X, numbers, times)
         self.classes_ = classes
         self.label_time_ = common_label_time(
             None if times is None else times[labelled], n_timesteps
@@ -348,10 +337,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 memory=check_memory(self.memory),
             )
         self._own_seasons = None
-        if self.detector_ is None:
+        if detector is None:
             self._own_seasons = self._find_seasons(X, numbers, times)
-        data = _Labelled(X, self._seasons, numbers, times, groups, params)
-        self.stable_mask_ = None
+        data = Labelled(X, self._seasons, numbers, times, groups, params)
         if self.detector_ is not None:
             self._ask_detector(data, X, y, label_time)
         date_classifier = self._fit_classifiers(data, random)
@@ -488,24 +476,23 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Sets `classifier_`, and returns the other.
         """
-        fold = _folds(data, random)
-        # One change in twenty seasons, and more, as successive dates err together.
-        likely = _LIKELY_COST * season_switch_cost(
-            data.windowing.calendar, len(self.classes_)
-        )
+        fold = draw_folds(data, random)
+        calendar, n_classes = data.windowing.calendar, len(self.classes_)
+        season_cost = season_switch_cost(calendar, n_classes)
+        likely = _LIKELY_COST * season_cost
         self.label_span_ = "series" if data.times is None else self.label_span
         evidence = None
         if fold is not None and self.label_span_ in ("auto", "season"):
             evidence = self._out_of_fold(data, "labelled season", fold, random)
         if self.label_span_ == "auto":
-            holds = evidence is None or self._holds_in_season(
-                data, evidence, fold, likely
-            )
-            self.label_span_ = "season" if holds else "date"
+            self.label_span_ = "season"
+            if evidence is not None:
+                cost = data.most_probable_cost(evidence, fold, likely)
+                if cost <= season_switch_cost(calendar, n_classes, changes=1):
+                    self.label_span_ = "date"
         if self.label_span_ == "season" and evidence is not None:
             # What classifiers of the labelled seasons of others make of a sample.
-            cost = season_switch_cost(data.windowing.calendar, len(self.classes_))
-            data.see(slice(None), forward_backward(evidence, cost))
+            data.see(slice(None), forward_backward(evidence, season_cost))
         if isinstance(self.switch_cost_, str):
             self.switch_cost_ = float(likely)
             if fold is not None:
@@ -520,12 +507,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def _templates(self, data, span):
         """The unfitted classifiers of windows and dates, None where left out."""
         classifier, date_classifier = self.classifier, self.date_classifier
-        forest = RandomForestClassifier(n_jobs=self.n_jobs)
         if classifier is None:
             one_window = len(data.windowing.starts) == 1
             says_nothing = one_window and data.times is not None
-            keep = not says_nothing or date_classifier == "drop"
-            classifier = forest if keep else "drop"
+            if says_nothing and date_classifier != "drop":
+                classifier = "drop"
+            else:
+                classifier = RandomForestClassifier(n_jobs=self.n_jobs)
         if date_classifier is None and span == "date":
             # Rows are few, and some recur: what was seen is best not resampled.
             date_classifier = ExtraTreesClassifier(n_jobs=self.n_jobs)
@@ -538,21 +526,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             None if isinstance(template, str) else template
             for template in (classifier, date_classifier)
         ]
-
-    def _holds_in_season(self, data, evidence, fold, likely):
-        """Whether labels hold throughout their season.
-
-        They do where the cost that suits evidence of whole seasons best makes for
-        less than a change in a season.
-        """
-        cost = data.most_probable_cost(evidence, fold, likely)
-        odds = (len(self.classes_) - 1) * np.exp(-cost)
-        n_dates = (
-            self._seasons.period
-            * data.seen.shape[1]
-            / (data.windowing.calendar.n_cells)
-        )
-        return n_dates * odds / (1 + odds) < _CHANGES_PER_SEASON
 
     def _out_of_fold(self, data, span, fold, random):
         """Evidence for the samples of folds by classifiers of all others."""
@@ -779,10 +752,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X = check_series(self, X, reset=False)
         n, _, n_timesteps = X.shape
         if label_time is None:
-            evidence = self._fitted_evidence(X, None)
             classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
-            for t in range(n_timesteps):
-                evidence = hold(evidence, classes, np.full(n, t))
+            evidence = hold(self._fitted_evidence(X, None), classes, None)
         else:
             evidence = self._held_evidence(X, y, label_time, None)
         path, probability = self._most_probable(evidence)
@@ -871,184 +842,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return tags
 
 
-class _Labelled:
-    """Training series, and what is known of their classes.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n_samples, n_bands, n_timesteps)
-        Validated, and in line with the labelled seasons.
-    seen : ndarray of shape (n_samples, n_timesteps) of bool
-        Observed dates.
-    windowing : windows.Windowing
-    classes : ndarray of shape (n_samples,) of int
-        -1 without a label.
-    times : ndarray of shape (n_samples,) of int, or None
-    groups : ndarray of shape (n_samples,), or None
-    fit_params : dict of dict
-        By classifier.
-    told : ndarray of shape (n_samples, n_timesteps, n_classes) of float32, or None
-        Probability of each class at each date, by all who were asked.
-    """
-
-    def __init__(self, X, seasons, classes, times, groups, fit_params):
-        self.X = seasons.align(X)
-        self.seen = ~np.isnan(X).all(axis=1)
-        self.windowing = seasons.windowing(X.shape[2])
-        self.classes = classes
-        self.times = times
-        self.groups = groups
-        self.fit_params = fit_params
-        self.told = None
-
-    def see(self, rows, probability):
-        """Take in how probable somebody holds each class at the dates of samples.
-
-        Several are taken for independent: what is clear to one is not clear if
-        another holds it improbable.
-        """
-        n_classes = probability.shape[2]
-        if self.told is None:
-            self.told = np.full((*self.seen.shape, n_classes), 1, dtype=np.float32)
-        joint = self.told[rows] * probability
-        total = joint.sum(axis=2, keepdims=True)
-        self.told[rows] = np.where(total > 0, joint / np.maximum(total, 1e-30), 0)
-
-    def known(self, span):
-        """Windows and dates at which classes are known.
-
-        Parameters
-        ----------
-        span : {"series", "date", "labelled season", "season"}
-            Where labels are taken to hold; "season" adds what was seen.
-
-        Returns
-        -------
-        of_windows : ndarray of shape (n_samples, n_windows) of int
-            Class number, -1 where not known.
-        of_dates : ndarray of shape (n_samples, n_timesteps) of int
-        """
-        calendar, length = self.windowing.calendar, self.windowing.length
-        starts, label = self.windowing.starts, self.classes[:, np.newaxis]
-        shape = len(self.X), len(starts)
-        if span == "series":
-            return np.broadcast_to(label, shape), np.broadcast_to(
-                label, self.seen.shape
-            )
-        label_cell = calendar.cell[self.times][:, np.newaxis]
-        distance = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
-        in_windows = distance == distance.min(axis=1, keepdims=True)
-        # A label under a cloud still holds at the nearest date that was observed.
-        away = np.abs(calendar.cell - label_cell)
-        seen_away = np.where(self.seen, away, np.iinfo(away.dtype).max)
-        on_dates = seen_away == seen_away.min(axis=1, keepdims=True)
-        if span != "date":
-            in_windows |= distance <= length // 4
-            on_dates |= away <= length // 2
-        if span != "season":
-            return np.where(in_windows, label, -1), np.where(on_dates, label, -1)
-        return self._and_seen(in_windows, on_dates)
-
-    def _and_seen(self, in_windows, on_dates):
-        """What labels say, unless the series speak against them, and what was seen."""
-        label = self.classes[:, np.newaxis]
-        n_classes = self.classes.max() + 1
-        shown, agrees = np.full(self.seen.shape, -1), np.ones_like(self.seen)
-        if self.told is not None:
-            best = self.told.argmax(axis=2)
-            shown = np.where(self.told.max(axis=2) > _SHOWN, best, -1)
-            agrees = (shown < 0) | (shown == label)
-        agree = self.windowing.share(agrees) > 0.5
-        of_windows = np.where(in_windows & agree, label, -1)
-        of_dates = np.where(on_dates & agrees, label, -1)
-        for k in range(n_classes):
-            of_windows[self.windowing.throughout(shown == k)] = k
-        of_dates = np.where(shown >= 0, shown, of_dates)
-        for k in np.setdiff1d(
-            np.arange(n_classes), np.intersect1d(of_windows, of_dates)
-        ):
-            own = label == k  # a class that nothing agrees with has its labels still
-            of_windows = np.where(own & in_windows, k, of_windows)
-            of_dates = np.where(own & on_dates, k, of_dates)
-        return of_windows, of_dates
-
-    def most_probable_cost(self, evidence, fold, likely):
-        """The switch cost under which labels are most probable.
-
-        Parameters
-        ----------
-        evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
-            By classifiers of other samples.
-        fold : ndarray of shape (n_samples,) of int
-            -1 for samples without such evidence.
-        likely : float
-            Where costs are expected.
-
-        Returns
-        -------
-        float
-        """
-        rows = np.flatnonzero((fold >= 0) & (self.classes >= 0))
-        evidence, classes = evidence[rows], self.classes[rows]
-        n_classes = evidence.shape[2]
-        wrong = np.array(_WRONG_SHARES)[:, np.newaxis, np.newaxis]
-        best = None
-        for cost in sorted({*_SWITCH_COSTS, likely}):
-            posterior = forward_backward(evidence, cost)
-            found = posterior[np.arange(len(rows)), :, classes]
-            if self.times is not None:
-                found = found[np.arange(len(rows)), self.times[rows], np.newaxis]
-            probable = (1 - wrong) * found + wrong / n_classes
-            logs = np.log(np.maximum(probable, np.finfo(float).tiny))
-            total = logs.mean(axis=2).sum(axis=1).max()
-            total -= (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
-            if best is None or total > best[0]:
-                best = total, cost
-        return float(best[1])
-
-
 def _repeat(value, sample, n):
     """A value per row from a value per sample; other values are left alone."""
     if np.ndim(value) == 1 and len(value) == n:
         return np.asarray(value)[sample]
     return value
-
-
-def _folds(data, random):
-    """Fold of each sample: whole groups, or each class spread evenly.
-
-    None unless two classes can be held out. Those that cannot, as all their samples
-    would be missed in training, have -1.
-    """
-    n = len(data.classes)
-    if data.groups is not None:
-        fold = random.permutation(data.groups.max() + 1)[data.groups] % _N_FOLDS
-    else:
-        order = random.permutation(n)
-        fold = np.empty(n, dtype=np.intp)
-        for k in np.unique(data.classes):
-            members = order[data.classes[order] == k]
-            fold[members] = np.arange(len(members)) % _N_FOLDS
-    usable = data.seen.any(axis=1)
-    n_left = 0
-    for k in np.unique(data.classes[data.classes >= 0]):
-        members = data.classes == k
-        if len(np.unique(fold[members & usable])) < 2:
-            fold[members] = -1
-        else:
-            n_left += 1
-    return fold if n_left >= 2 else None
-
-
-def _warn_of_contradictions(X, classes, times):
-    """Say so if one series has several labels at one date."""
-    first = {}
-    for i in np.flatnonzero((classes >= 0) & ~np.isnan(X).all(axis=(1, 2))):
-        key = hash(X[i].tobytes()), None if times is None else times[i]
-        other = first.setdefault(key, i)
-        if classes[other] != classes[i] and np.array_equal(X[i], X[other], True):
-            warn(
-                f"Samples {other} and {i} are the same series and have different "
-                "labels at one date: at least one is wrong."
-            )
-            return

@@ -1,0 +1,193 @@
+"""Training series, and what is known of their classes: when, of whom, how surely."""
+
+import numpy as np
+
+from ._warnings import warn
+from .decoding import forward_backward
+
+# Switch costs to choose from, in nats: from none to one that no less than half a
+# season of clear evidence outweighs; and how far from the expected one, in nats, it
+# may be before held-out labels must speak for it.
+_SWITCH_COSTS = (0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 11.0, 15.0, 20.0)
+_COST_SPREAD = 2.0
+# Shares of wrong labels to reckon with: one is no proof against a cost.
+_WRONG_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
+_N_FOLDS = 3
+# A date shows a class where it is this probable.
+_SHOWN = 0.9
+
+
+class Labelled:
+    """Training series, and what is known of their classes.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_bands, n_timesteps)
+        Validated, and in line with the labelled seasons.
+    seen : ndarray of shape (n_samples, n_timesteps) of bool
+        Observed dates.
+    windowing : windows.Windowing
+    classes : ndarray of shape (n_samples,) of int
+        -1 without a label.
+    times : ndarray of shape (n_samples,) of int, or None
+    groups : ndarray of shape (n_samples,), or None
+    fit_params : dict of dict
+        By classifier.
+    told : ndarray of shape (n_samples, n_timesteps, n_classes) of float32, or None
+        Probability of each class at each date, by all who were asked.
+    """
+
+    def __init__(self, X, seasons, classes, times, groups, fit_params):
+        self.X = seasons.align(X)
+        self.seen = ~np.isnan(X).all(axis=1)
+        self.windowing = seasons.windowing(X.shape[2])
+        self.classes = classes
+        self.times = times
+        self.groups = groups
+        self.fit_params = fit_params
+        self.told = None
+
+    def see(self, rows, probability):
+        """Take in how probable somebody holds each class at the dates of samples.
+
+        Several are taken for independent: what is clear to one is not clear if
+        another holds it improbable.
+        """
+        n_classes = probability.shape[2]
+        if self.told is None:
+            self.told = np.full((*self.seen.shape, n_classes), 1, dtype=np.float32)
+        joint = self.told[rows] * probability
+        total = joint.sum(axis=2, keepdims=True)
+        self.told[rows] = np.where(total > 0, joint / np.maximum(total, 1e-30), 0)
+
+    def known(self, span):
+        """Windows and dates at which classes are known.
+
+        Parameters
+        ----------
+        span : {"series", "date", "labelled season", "season"}
+            Where labels are taken to hold; "season" adds what was seen.
+
+        Returns
+        -------
+        of_windows : ndarray of shape (n_samples, n_windows) of int
+            Class number, -1 where not known.
+        of_dates : ndarray of shape (n_samples, n_timesteps) of int
+        """
+        calendar, length = self.windowing.calendar, self.windowing.length
+        starts, label = self.windowing.starts, self.classes[:, np.newaxis]
+        shape = len(self.X), len(starts)
+        if span == "series":
+            return np.broadcast_to(label, shape), np.broadcast_to(
+                label, self.seen.shape
+            )
+        label_cell = calendar.cell[self.times][:, np.newaxis]
+        distance = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
+        in_windows = distance == distance.min(axis=1, keepdims=True)
+        # A label under a cloud still holds at the nearest date that was observed.
+        away = np.abs(calendar.cell - label_cell)
+        seen_away = np.where(self.seen, away, np.iinfo(away.dtype).max)
+        on_dates = seen_away == seen_away.min(axis=1, keepdims=True)
+        if span != "date":
+            in_windows |= distance <= length // 4
+            on_dates |= away <= length // 2
+        if span != "season":
+            return np.where(in_windows, label, -1), np.where(on_dates, label, -1)
+        return self._and_seen(in_windows, on_dates)
+
+    def _and_seen(self, in_windows, on_dates):
+        """What labels say, unless the series speak against them, and what was seen."""
+        label = self.classes[:, np.newaxis]
+        n_classes = self.classes.max() + 1
+        shown, agrees = np.full(self.seen.shape, -1), np.ones_like(self.seen)
+        if self.told is not None:
+            best = self.told.argmax(axis=2)
+            shown = np.where(self.told.max(axis=2) > _SHOWN, best, -1)
+            agrees = (shown < 0) | (shown == label)
+        agree = self.windowing.share(agrees) > 0.5
+        of_windows = np.where(in_windows & agree, label, -1)
+        of_dates = np.where(on_dates & agrees, label, -1)
+        for k in range(n_classes):
+            of_windows[self.windowing.throughout(shown == k)] = k
+        of_dates = np.where(shown >= 0, shown, of_dates)
+        for k in np.setdiff1d(
+            np.arange(n_classes), np.intersect1d(of_windows, of_dates)
+        ):
+            own = label == k  # a class that nothing agrees with has its labels still
+            of_windows = np.where(own & in_windows, k, of_windows)
+            of_dates = np.where(own & on_dates, k, of_dates)
+        return of_windows, of_dates
+
+    def most_probable_cost(self, evidence, fold, likely):
+        """The switch cost under which labels are most probable.
+
+        Parameters
+        ----------
+        evidence : ndarray of shape (n_samples, n_timesteps, n_classes)
+            By classifiers of other samples.
+        fold : ndarray of shape (n_samples,) of int
+            -1 for samples without such evidence.
+        likely : float
+            Where costs are expected.
+
+        Returns
+        -------
+        float
+        """
+        rows = np.flatnonzero((fold >= 0) & (self.classes >= 0))
+        evidence, classes = evidence[rows], self.classes[rows]
+        n_classes = evidence.shape[2]
+        wrong = np.array(_WRONG_SHARES)[:, np.newaxis, np.newaxis]
+        best = None
+        for cost in sorted({*_SWITCH_COSTS, likely}):
+            posterior = forward_backward(evidence, cost)
+            found = posterior[np.arange(len(rows)), :, classes]
+            if self.times is not None:
+                found = found[np.arange(len(rows)), self.times[rows], np.newaxis]
+            probable = (1 - wrong) * found + wrong / n_classes
+            logs = np.log(np.maximum(probable, np.finfo(float).tiny))
+            total = logs.mean(axis=2).sum(axis=1).max()
+            total -= (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
+            if best is None or total > best[0]:
+                best = total, cost
+        return float(best[1])
+
+
+def draw_folds(data, random):
+    """Fold of each sample: whole groups, or each class spread evenly.
+
+    None unless two classes can be held out. Those that cannot, as all their samples
+    would be missed in training, have -1.
+    """
+    n = len(data.classes)
+    if data.groups is not None:
+        fold = random.permutation(data.groups.max() + 1)[data.groups] % _N_FOLDS
+    else:
+        order = random.permutation(n)
+        fold = np.empty(n, dtype=np.intp)
+        for k in np.unique(data.classes):
+            members = order[data.classes[order] == k]
+            fold[members] = np.arange(len(members)) % _N_FOLDS
+    usable = data.seen.any(axis=1)
+    n_left = 0
+    for k in np.unique(data.classes[data.classes >= 0]):
+        members = data.classes == k
+        if len(np.unique(fold[members & usable])) < 2:
+            fold[members] = -1
+        else:
+            n_left += 1
+    return fold if n_left >= 2 else None
+
+
+def warn_of_contradictions(X, classes, times):
+    """Say so if one series has several labels at one date."""
+    first = {}
+    for i in np.flatnonzero((classes >= 0) & ~np.isnan(X).all(axis=(1, 2))):
+        key = hash(X[i].tobytes()), None if times is None else times[i]
+        other = first.setdefault(key, i)
+        if classes[other] != classes[i] and np.array_equal(X[i], X[other], True):
+            warn(
+                f"Samples {other} and {i} are the same series and have different "
+                "labels at one date: at least one is wrong."
+            )
+            return
