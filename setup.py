@@ -82,6 +82,7 @@ setup(
             {
                 "pytest>=8",
                 "hypothesis>=6.100",
+                "imbalanced-learn>=0.13",
                 "rich>=13",
                 "setuptools>=77",
                 "skops>=0.11",

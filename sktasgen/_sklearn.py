@@ -4,6 +4,7 @@ Beside them the names that only its later releases have.
 """
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -42,6 +43,7 @@ __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
+    "RequestMethod",
     "StrOptions",
     "fit_context",
     "has_callbacks",

@@ -17,7 +17,14 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._cloning import default_detector, fit_detector, n_bands, seeded_clone
-from ._sklearn import HasMethods, Interval, StrOptions, fit_context, routing_enabled
+from ._sklearn import (
+    HasMethods,
+    Interval,
+    RequestMethod,
+    StrOptions,
+    fit_context,
+    routing_enabled,
+)
 from ._validation import (
     check_groups,
     check_label_time,
@@ -194,6 +201,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     # Dates belong to the columns of X, not to its rows: nothing to route or to slice.
     __metadata_request__predict = {"dates": UNUSED}
     __metadata_request__predict_proba = {"dates": UNUSED}
+    # scikit-learn makes it only if imbalanced-learn was imported before.
+    set_fit_resample_request = RequestMethod("fit_resample", ["groups", "label_time"])
 
     _parameter_constraints = {
         "detector": [
@@ -734,6 +743,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ----------
         X, y, label_time, groups, **fit_params
             See `fit`. Where `label_time` is None every date keeps the label given.
+            That is all that imbalanced-learn's ``Pipeline`` asks for, whatever its
+            ``fit`` is given, unless metadata routing is enabled and `label_time`
+            requested, by ``set_fit_resample_request`` and ``set_fit_request``.
 
         Returns
         -------
@@ -742,12 +754,23 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         y_resampled : ndarray of shape (n_rows,)
             The label of the date.
 
+        Warns
+        -----
+        UserWarning
+            If `label_time` is None: nothing is relabelled.
+
         Notes
         -----
         Sets ``sample_indices_`` and ``date_indices_``, which sample and date each
         row is, and ``sample_weight_``, the probability of its label; all of shape
         (n_rows,).
         """
+        if label_time is None:
+            warn(
+                "fit_resample was given no label_time: every date keeps the label "
+                "given. (The Pipeline of imbalanced-learn passes label_time on with "
+                "metadata routing only.)"
+            )
         self.fit(X, y, label_time=label_time, groups=groups, **fit_params)
         X = check_series(self, X, reset=False)
         n, _, n_timesteps = X.shape

@@ -360,12 +360,63 @@ def test_fit_resample_gives_a_row_per_observed_date(series):
     assert (y_new == series.Y[sample, date])[weight > 0.99].mean() > 0.95
 
 
-def test_fit_resample_without_label_time_keeps_the_labels(series):
-    """All that imbalanced-learn's Pipeline can call."""
+def test_fit_resample_without_label_time_keeps_the_labels_and_says_so(series):
+    """All that imbalanced-learn's Pipeline calls without metadata routing."""
     relabeler = quick()
-    _, y_new = relabeler.fit_resample(series.X, series.y)
+    with pytest.warns(UserWarning, match="every date keeps the label given"):
+        _, y_new = relabeler.fit_resample(series.X, series.y)
     np.testing.assert_array_equal(y_new, series.y[relabeler.sample_indices_])
     assert (relabeler.sample_weight_ == 1).all()
+
+
+def test_rows_feed_samplers_of_imbalanced_learn(series):
+    pytest.importorskip("imblearn")
+    from imblearn.over_sampling import SMOTE
+    from imblearn.under_sampling import RandomUnderSampler
+
+    relabeler, few = quick(detector="drop", period=12), series.y != 0
+    few[np.flatnonzero(~few)[:10]] = True  # of class 0
+    rows, labels = relabeler.fit_resample(
+        series.X[few], series.y[few], label_time=series.label_time[few]
+    )
+    counts = np.bincount(labels)
+    assert counts.max() > 1.5 * counts.min()
+    fewer = RandomUnderSampler(random_state=0)
+    _, balanced = fewer.fit_resample(rows, labels)
+    assert (np.bincount(balanced) == counts.min()).all()
+    # What is known of a row is found again.
+    kept = fewer.sample_indices_
+    Y = series.Y[few][relabeler.sample_indices_[kept], relabeler.date_indices_[kept]]
+    assert (balanced == Y)[relabeler.sample_weight_[kept] > 0.99].mean() > 0.95
+    _, balanced = SMOTE(random_state=0).fit_resample(rows, labels)
+    assert (np.bincount(balanced) == counts.max()).all()
+
+
+def test_pipeline_of_imbalanced_learn_trains_on_dated_labels(series):
+    pytest.importorskip("imblearn")
+    from imblearn.pipeline import Pipeline
+    from imblearn.under_sampling import RandomUnderSampler
+
+    X, y, label_time = series.X, series.y, series.label_time
+    expected = quick(detector="drop", period=12)
+    rows, labels = expected.fit_resample(X, y, label_time=label_time)
+    sampler = RandomUnderSampler(random_state=0)
+    forest = RandomForestClassifier(n_estimators=30, random_state=0)
+    by_hand = clone(forest).fit(*sampler.fit_resample(rows, labels))
+
+    steps = [("relabel", clone(expected)), ("sample", sampler), ("classify", forest)]
+    pipeline = clone(Pipeline(steps))
+    with pytest.warns(UserWarning, match="with metadata routing only"):
+        pipeline.fit(X, y, relabel__label_time=label_time)  # and it does not arrive
+    with config_context(enable_metadata_routing=True):
+        pipeline = clone(Pipeline(steps))
+        pipeline[0].set_fit_request(label_time=True)
+        pipeline[0].set_fit_resample_request(label_time=True)
+        pipeline.fit(X, y, label_time=label_time)
+    # In predict the samplers are left out: it takes rows of dates, not series.
+    np.testing.assert_array_equal(
+        pipeline.predict_proba(rows), by_hand.predict_proba(rows)
+    )
 
 
 def test_changes_that_cannot_be_are_not_given():
