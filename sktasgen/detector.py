@@ -1167,6 +1167,34 @@ class HTSVAEDetector(
         X = np.where(missing, np.nan, X)
         return self._scorer(X.shape[2], dates).decode(X, classes, times, rng=rng)
 
+    def _latent_draw(self, X, missing, y, label_time, rng, dates=None):
+        """Like `_posterior_draw`, for a sampler that corrects its draws.
+
+        Returns
+        -------
+        latents, mean, std, log_weight, block
+            See `explainer.Draw`.
+
+        Raises
+        ------
+        ValueError
+            If the detector knows several classes and y is None.
+        """
+        return self._weighed(X, missing, y, label_time, dates, rng=rng)
+
+    def _latent_log_weight(self, X, missing, y, label_time, latents, dates=None):
+        """The log-weight that an earlier draw of the latents has now."""
+        return self._weighed(X, missing, y, label_time, dates, latents=latents)[3]
+
+    def _weighed(self, X, missing, y, label_time, dates, **drawn):
+        classes, times = self._given(y, label_time, X)
+        scorer = self._scorer(X.shape[2], dates)
+        if classes is None and len(scorer.class_prior) > 1:
+            raise ValueError(
+                "correction='metropolis' draws latents given the class: pass y."
+            )
+        return scorer.weighed_draw(X, missing, classes, times, **drawn)
+
     # Keeping
 
     def save(self, path):

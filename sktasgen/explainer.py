@@ -1,8 +1,10 @@
 """Which bands at which dates make a series abnormal: Gibbs sampling of cells."""
 
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -11,10 +13,12 @@ from sklearn.base import (
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from . import gibbs
+from . import diagnostics, gibbs
 from ._cloning import default_detector, draw_seed, fit_detector, n_bands
-from ._sklearn import HasMethods, Interval, fit_context
+from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._validation import check_dates, check_label_time, check_labels, check_series
+from ._warnings import warn
+from .explanation import MOST_R_HAT, Explanation
 from .preprocessing import BandScaler
 
 
@@ -41,15 +45,33 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     burn_in : int, default=10
         Sweeps of each chain before those, made but not counted.
     n_chains : int, default=2
-        Independent chains that the answer is averaged over.
+        Independent chains that the answer is averaged over. They start apart, with no
+        cell set aside and with all of them, in turn.
     prior_logit : float, default=-2.5
         Log-odds that a cell is anomalous before anything is seen, :math:`\alpha`.
+    prior_strength : float, default=None
+        Number of cells that these odds count for, :math:`m`: the rate of anomalous
+        cells then differs from sample to sample, with a beta prior. None takes the
+        rate for known.
     coupling : float, default=0.8
         Log-odds by which one neighbour in time pulls a cell to its own state,
-        :math:`\kappa`; 0 makes cells independent given the latents.
+        :math:`\kappa`; 0 makes the dates of a band independent given the latents.
+    band_coupling : float, default=0.0
+        Log-odds by which all other bands of the date together pull a cell to a state
+        they share, :math:`\kappa_B`.
+    slab : {"band", "latents"}, default="band"
+        Where the values of anomalous cells are centred: at the mean of their band, or
+        at what the latents expect, which takes a `correction` to be exact.
     slab_scale : float, default=3.0
         Standard deviation of the values of anomalous cells, in standard deviations
         of their band, :math:`\lambda`.
+    correction : {"metropolis"} or None, default=None
+        Whether draws of the latents are accepted or not by what the detector's joint
+        density says of them, instead of being taken for draws from its posterior.
+        Begins after half of `burn_in`. A sweep then costs two passes, and chains move
+        more slowly the fewer draws are accepted.
+    n_jobs : int, default=None
+        Threads that batches of samples are shared out to, as in joblib.
     batch_size : int, default=512
         Samples taken through the detector at a time. It bounds memory and does not
         change the answer.
@@ -89,35 +111,43 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     latents of the detector and x the observed cells, the sampler draws from
 
     .. math::
-        p(s, z \mid x) \propto p(z)
-            \exp\Big(\alpha \sum_{bt} s_{bt}
-                + \kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]\Big)
+        p(s, z \mid x) \propto p(z) \, \pi(s)
+            \exp\Big(\kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]
+                + \frac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
             \prod_{bt} N(x_{bt}; \mu_{bt}(z), \sigma_{bt}^2(z))^{1 - s_{bt}}
-                       N(x_{bt}; c_b, (\lambda d_b)^2)^{s_{bt}}
+                       N(x_{bt}; c_{bt}, (\lambda d_b)^2)^{s_{bt}}
 
-    where :math:`(t, t')` runs over the consecutive observed dates of a band and
-    :math:`c_b, d_b` are `band_mean_` and `band_std_`: a spike and slab (George and
-    McCulloch, 1993) with an Ising prior along time. Sampling alternates (Geman and
-    Geman, 1984) between
+    where :math:`(t, t')` runs over the consecutive observed dates of a band, B is the
+    number of bands, :math:`d_b` is `band_std_` and :math:`c_{bt}` is `band_mean_`, or
+    :math:`\mu_{bt}(z)` with ``slab="latents"``: a spike and slab (George and
+    McCulloch, 1993) with an Ising prior. Of n observed cells, k of them anomalous,
+    :math:`\pi(s)` is :math:`e^{\alpha k}`, or with a `prior_strength`
+    :math:`\mathrm{B}(m r + k, m (1 - r) + n - k)`, where
+    :math:`r = 1 / (1 + e^{-\alpha})` and B is the beta function: a rate with a beta
+    prior, integrated out. Sampling alternates (Geman and Geman, 1984) between
 
     1. :math:`z \sim p(z \mid x_{s = 0})`, the detector's draw of its latents, with
        the cells set aside passed to it as not observed;
-    2. for each cell in order of date,
-
-       .. math::
-           \operatorname{logit} p(s_{bt} = 1 \mid \cdot) = \alpha
-               + \log \frac{N(x_{bt}; c_b, (\lambda d_b)^2)}
-                           {N(x_{bt}; \mu_{bt}(z), \sigma_{bt}^2(z))}
-               + \kappa \sum_{t' \sim t} (2 s_{bt'} - 1).
+    2. for each cell :math:`p(s_{bt} = 1 \mid z, x, s_{\text{others}})`, in order of
+       date.
 
     The answer is the mean of these conditional probabilities over sweeps and
     chains, which has the same expectation as the mean of the indicators and less
-    variance. The slab must not depend on z: the cells set aside then say nothing
+    variance. A slab that does not depend on z lets the cells set aside say nothing
     about z, as step 1 assumes, and the alternation is exact wherever the detector
-    draws from its true posterior. A variational detector draws from an
-    approximation of it; such a sampler is called pseudo-Gibbs (Mattei and
-    Frellsen, 2018). Explaining an anomaly by sampling what the series would have
-    been without it follows InterFusion (Li et al., 2021).
+    draws from its true posterior. A variational detector draws from an approximation
+    q of it, and a slab about the latents needs draws that heed all cells; such a
+    sampler is called pseudo-Gibbs (Mattei and Frellsen, 2018). With a `correction`
+    step 1 is a Metropolis-Hastings step of theirs: a draw z' replaces z with
+    probability
+
+    .. math::
+        \min\Big(1, \frac{p(z') \, p(x \mid z', s) / q(z' \mid x_{s = 0})}
+                          {p(z) \, p(x \mid z, s) / q(z \mid x_{s = 0})}\Big),
+
+    season by season, as those have latents of their own. Explaining an anomaly by
+    sampling what the series would have been without it follows InterFusion (Li et
+    al., 2021).
 
     Of a detector the explainer needs scikit-learn's estimator API with
     ``fit(X, y=None, *, label_time=None)``, the attribute `n_bands_`, and one
@@ -125,7 +155,10 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     a draw of the latents given the observed cells that are not in the boolean array
     `missing`, decoded to the mean and standard deviation of every cell, in units of
     X (and with ``dates=`` where `explain` is given any). It takes its random numbers
-    from ``rng.standard_normal(size)``, whose first axis is the sample.
+    from ``rng.standard_normal(size)``, whose first axis is the sample. A correction
+    also takes ``_latent_draw``, with the same arguments, which gives a `Draw`, and
+    ``_latent_log_weight(X, missing, y, label_time, latents=)``, what the `log_weight`
+    of an earlier draw is now.
 
     References
     ----------
@@ -148,8 +181,12 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     >>> detector = HTSVAEDetector(period=data.period, max_iter=50)
     >>> explainer = GibbsExplainer(detector, n_iter=5, burn_in=5, random_state=0)
     >>> explainer = explainer.fit(data.X, data.y, label_time=data.label_time)
-    >>> probability = explainer.explain(data.X, data.y)
-    >>> probability.shape == data.X.shape
+    >>> found = explainer.explanation(data.X, data.y)
+    >>> found.probability.shape == found.counterfactual.shape == data.X.shape
+    True
+    >>> changed = found.anomalous
+    >>> first, last = found.change_interval[changed][0]
+    >>> bool(first <= last)
     True
     """
 
@@ -160,7 +197,12 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "n_chains": [Interval(Integral, 1, None, closed="left")],
         "prior_logit": [Interval(Real, None, None, closed="neither")],
         "coupling": [Interval(Real, 0, None, closed="left")],
+        "band_coupling": [Interval(Real, 0, None, closed="left")],
+        "prior_strength": [Interval(Real, 0, None, closed="neither"), None],
+        "slab": [StrOptions({"band", "latents"})],
         "slab_scale": [Interval(Real, 0, None, closed="neither")],
+        "correction": [StrOptions({"metropolis"}), None],
+        "n_jobs": [Integral, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -173,8 +215,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         burn_in=10,
         n_chains=2,
         prior_logit=-2.5,
+        prior_strength=None,
         coupling=0.8,
+        band_coupling=0.0,
+        slab="band",
         slab_scale=3.0,
+        correction=None,
+        n_jobs=None,
         batch_size=512,
         random_state=None,
     ):
@@ -183,8 +230,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.burn_in = burn_in
         self.n_chains = n_chains
         self.prior_logit = prior_logit
+        self.prior_strength = prior_strength
         self.coupling = coupling
+        self.band_coupling = band_coupling
+        self.slab = slab
         self.slab_scale = slab_scale
+        self.correction = correction
+        self.n_jobs = n_jobs
         self.batch_size = batch_size
         self.random_state = random_state
 
@@ -243,7 +295,6 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates as datetime64 or integer ordinal days; None = those
             the detector was fitted with.
-
         changed : array-like of shape (n_samples, n_timesteps) of bool, default=None
             Dates known not to be normal, such as those to which a relabeller gives
             another label than `y`. The latents do not look at them: they would
@@ -263,6 +314,41 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If `fit` was not called.
         ValueError, TypeError
             If an argument is not as described, or has other bands than in `fit`.
+
+        Warns
+        -----
+        UserWarning
+            If the chains of some samples disagree.
+        """
+        return self.explanation(
+            X, y, label_time=label_time, dates=dates, changed=changed
+        ).probability
+
+    def explanation(self, X, y=None, *, label_time=None, dates=None, changed=None):
+        """What `explain` finds, and what would have been seen otherwise.
+
+        Parameters
+        ----------
+        X, y, label_time, dates, changed
+            See `explain`.
+
+        Returns
+        -------
+        sktasgen.explanation.Explanation
+            Cell probabilities, the series as if nothing had happened, what counts by
+            band and by date, when it happened, and whether the chains agree.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `fit` was not called.
+        ValueError, TypeError
+            If an argument is not as described, or has other bands than in `fit`.
+
+        Warns
+        -----
+        UserWarning
+            If the chains of some samples disagree.
         """
         check_is_fitted(self)
         series = check_series(self, X, reset=False)
@@ -304,58 +390,80 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"per cell seen in fit, which had {self.n_timesteps_} timesteps; "
                 "explain accepts other lengths."
             )
-        return self._explain(series).reshape(len(series), -1)
+        return self._explain(series).probability.reshape(len(series), -1)
 
     def _explain(self, series, y=None, label_time=None, changed=None, dates=None):
-        """Mean over the chains, a batch of samples at a time."""
-        probability = np.empty(series.shape, dtype=series.dtype)
-        for batch in gen_batches(len(series), self.batch_size):
-            X, *context = (
-                None if a is None else a[batch]
-                for a in (series, y, label_time, changed)
+        """Run the chains, a batch of samples at a time."""
+        run = delayed(self._explain_batch)
+        batches = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            run(
+                *(
+                    None if a is None else a[batch]
+                    for a in (series, y, label_time, changed)
+                ),
+                dates,
             )
-            chains = (
-                self._run_chain(X, *context, dates, chain)
-                for chain in range(self.n_chains)
-            )
-            probability[batch] = sum(chains) / self.n_chains
-        return probability
-
-    def _run_chain(self, X, y, label_time, changed, dates, chain):
-        """Mean conditional probability of each cell over the sweeps of one chain."""
-        hidden = np.False_ if changed is None else changed[:, np.newaxis]
-        streams = gibbs.SampleStreams(self.seed_, chain, X, y, label_time)
-        state = np.zeros(X.shape, dtype=bool)
-        total = np.zeros(X.shape)
-        for sweep in range(-self.burn_in, self.n_iter):
-            mean, std = self._draw_spike(
-                X, state | hidden, y, label_time, streams, dates
-            )
-            log_odds = self._log_odds(X, mean, std)
-            conditional = gibbs.sweep(
-                log_odds, float(self.coupling), streams.random(X.shape), state
-            )
-            if sweep >= 0:
-                total += conditional
-        return total / self.n_iter
-
-    def _draw_spike(self, X, missing, y, label_time, streams, dates):
-        """Redraw the latents; return what they say of every cell if normal."""
-        # A detector without a calendar need not know of dates.
-        calendar = {} if dates is None else {"dates": dates}
-        return self.detector_._posterior_draw(
-            X, missing, y, label_time, streams, **calendar
+            for batch in gen_batches(len(series), self.batch_size)
         )
+        found = {
+            name: np.concatenate([batch[name] for batch in batches])
+            for name in batches[0]
+        }
+        explanation = Explanation(X=series, dates=self._dates(dates), **found)
+        n_apart = np.count_nonzero(~explanation.converged)
+        if n_apart:
+            warn(
+                f"The chains of {n_apart} of {len(series)} samples disagree (R-hat "
+                f"above {MOST_R_HAT}): what they say is an average of different "
+                "answers. More of n_iter and burn_in may help, or less coupling; "
+                "explanation() tells which samples."
+            )
+        return explanation
 
-    def _log_odds(self, X, mean, std):
-        """Log-odds that each cell is anomalous, given the latents alone."""
-        return self.prior_logit + gibbs.log_density_ratio(
-            X.astype(np.float64, copy=False),
-            mean,
-            std,
-            self.band_mean_,
-            self.slab_scale * self.band_std_,
-        )
+    def _dates(self, dates):
+        """Dates of the series, where anybody knows them."""
+        return getattr(self.detector_, "dates", None) if dates is None else dates
+
+    def _explain_batch(self, X, y, label_time, changed, dates):
+        """What all chains say of some samples, averaged: a dict of arrays."""
+        if changed is None:
+            changed = np.zeros((len(X), X.shape[2]), dtype=bool)
+        half = self.n_iter // 2
+        moments = np.zeros((2, *X.shape))
+        probability, accepted = np.zeros(X.shape), np.zeros(len(X))
+        means, variances = np.zeros((2, 2 * self.n_chains, *X.shape))
+        traces = np.empty((self.n_chains, self.n_iter, len(X)))
+        for c in range(self.n_chains):
+            chain = _Chain(self, c, X, y, label_time, changed, dates)
+            for sweep in range(-self.burn_in, self.n_iter):
+                found = chain.sweep(corrected=sweep >= -(self.burn_in // 2))
+                if sweep < 0:
+                    continue
+                probability += found
+                accepted += chain.accepted
+                moments += chain.mean, chain.mean**2 + chain.std**2
+                traces[c, sweep] = np.nansum(found, axis=(1, 2))
+                for k, in_half in enumerate(
+                    (sweep < half, sweep >= self.n_iter - half)
+                ):
+                    if in_half:
+                        means[2 * c + k] += found
+                        variances[2 * c + k] += found**2
+        means /= max(half, 1)
+        variances = np.maximum(variances - half * means**2, 0) / max(half - 1, 1)
+        moments /= self.n_chains * self.n_iter
+        variance = np.maximum(moments[1] - moments[0] ** 2, 0)
+        return {
+            "probability": self._like(X, probability / (self.n_chains * self.n_iter)),
+            "counterfactual": self._like(X, moments[0]),
+            "counterfactual_std": self._like(X, np.sqrt(variance)),
+            "r_hat": diagnostics.split_r_hat(means, variances, half),
+            "ess": diagnostics.effective_sample_size(traces),
+            "acceptance": accepted / (self.n_chains * self.n_iter),
+        }
+
+    def _like(self, X, values):
+        return values.astype(X.dtype, copy=False)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "detector_")  # set last, once the detector is fitted
@@ -366,6 +474,137 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class _Chain:
+    """One chain over some samples: latents and cell indicators, redrawn in turn.
+
+    Attributes
+    ----------
+    mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
+        What the latents say of every cell if nothing has happened.
+    accepted : ndarray of shape (n_samples,)
+        Share of the latents' last draw that was taken.
+    """
+
+    def __init__(self, explainer, number, X, y, label_time, changed, dates):
+        self.explainer = explainer
+        self.X = X
+        self.values = X.astype(np.float64, copy=False)
+        self.hidden = changed
+        # A detector without a calendar need not know of dates.
+        calendar = {} if dates is None else {"dates": dates}
+        self.given = dict(y=y, label_time=label_time, **calendar)
+        self.streams = gibbs.SampleStreams(explainer.seed_, number, X, y, label_time)
+        # Chains that start apart and end up together have found the same answer.
+        self.state = np.full(X.shape, number % 2 == 1)
+        self.accepted = np.ones(len(X))
+        self.latents = None
+
+    def sweep(self, corrected):
+        """Redraw the latents, then every cell: conditional probability of each."""
+        if self.explainer.correction is None:
+            self.mean, self.std = self._ask("_posterior_draw", rng=self.streams)
+        else:
+            self._propose(corrected)
+        return gibbs.sweep(
+            self._log_odds(),
+            float(self.explainer.prior_logit),
+            self._prior_strength,
+            float(self.explainer.coupling),
+            float(self.explainer.band_coupling),
+            self.streams.random(self.X.shape),
+            self.state,
+        )
+
+    def _ask(self, step, **more):
+        """Have the detector do a step, with the cells set aside not observed."""
+        missing = self.state | self.hidden[:, np.newaxis]
+        step = getattr(self.explainer.detector_, step)
+        return step(self.X, missing, **self.given, **more)
+
+    def _log_odds(self):
+        explainer = self.explainer
+        return gibbs.log_density_ratio(
+            self.values,
+            self.mean,
+            self.std,
+            explainer.band_mean_,
+            self._slab_std,
+            self._centred,
+        )
+
+    @property
+    def _prior_strength(self):
+        strength = self.explainer.prior_strength
+        return np.inf if strength is None else float(strength)
+
+    @property
+    def _centred(self):
+        return self.explainer.slab == "latents"
+
+    @property
+    def _slab_std(self):
+        return self.explainer.slab_scale * self.explainer.band_std_
+
+    def _propose(self, corrected):
+        """Draw latents, and take them, or, once corrected, perhaps stay."""
+        new = Draw(*self._ask("_latent_draw", rng=self.streams))
+        n, n_blocks = new.log_weight.shape
+        uniforms = self.streams.random((n, n_blocks))
+        accept = np.ones((n, n_blocks), dtype=bool)
+        if corrected and self.latents is not None:
+            # By how much the density of the draw exceeds that of what would stay, each
+            # in units of how probably it is drawn.
+            gain = new.log_weight + self._log_likelihood(new.mean, new.std, new.block)
+            gain -= self._ask("_latent_log_weight", latents=self.latents)
+            gain -= self._log_likelihood(self.mean, self.std, new.block)
+            accept = np.log(uniforms) < gain
+        self.accepted = accept.mean(axis=1)
+        if self.latents is None:
+            self.latents, self.mean, self.std = new.latents, new.mean, new.std
+            return
+        self.latents = [
+            np.where(accept.reshape(n, n_blocks, *[1] * (now.ndim - 2)), now, before)
+            for now, before in zip(new.latents, self.latents, strict=True)
+        ]
+        taken = accept[:, np.newaxis, new.block]
+        self.mean = np.where(taken, new.mean, self.mean)
+        self.std = np.where(taken, new.std, self.std)
+
+    def _log_likelihood(self, mean, std, block):
+        slab_std = self._slab_std if self._centred else np.full(len(mean[0]), np.inf)
+        return gibbs.block_log_likelihood(
+            self.values,
+            mean,
+            std,
+            slab_std,
+            self.state,
+            self.hidden,
+            block,
+            block.max() + 1,
+        )
+
+
+class Draw(NamedTuple):
+    """A draw of latents that can be corrected: what ``_latent_draw`` gives.
+
+    Attributes
+    ----------
+    latents : list of ndarrays of shape (n_samples, n_blocks, ...)
+    mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
+        Of every cell under them, in units of X.
+    log_weight : ndarray of shape (n_samples, n_blocks)
+        Log-density of the latents under their prior, less that of drawing them.
+    block : ndarray of shape (n_timesteps,) of int
+        Which block of latents each date depends on; blocks are independent.
+    """
+
+    latents: list
+    mean: np.ndarray
+    std: np.ndarray
+    log_weight: np.ndarray
+    block: np.ndarray
 
 
 def _check_changed(changed, shape):

@@ -14,10 +14,10 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def log_density_ratio(X, mean, std, slab_mean, slab_std):
+def log_density_ratio(X, mean, std, slab_mean, slab_std, centred):
     r"""Log density of each cell under the slab over that under the spike.
 
-    .. math:: \log N(x_{bt}; c_b, w_b^2) - \log N(x_{bt}; \mu_{bt}, \sigma_{bt}^2)
+    .. math:: \log N(x_{bt}; c_{bt}, w_b^2) - \log N(x_{bt}; \mu_{bt}, \sigma_{bt}^2)
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ def log_density_ratio(X, mean, std, slab_mean, slab_std):
         The spike: mean and standard deviation of a normal cell, in units of X.
     slab_mean, slab_std : ndarray of shape (n_bands,)
         The slab: mean and standard deviation of an anomalous cell of a band.
+    centred : bool
+        Whether the slab is centred at `mean` instead of `slab_mean`.
 
     Returns
     -------
@@ -39,8 +41,9 @@ def log_density_ratio(X, mean, std, slab_mean, slab_std):
     for i in range(n_samples):
         for b in range(n_bands):
             for t in range(n_timesteps):
+                center = mean[i, b, t] if centred else slab_mean[b]
                 spike = (X[i, b, t] - mean[i, b, t]) / std[i, b, t]
-                slab = (X[i, b, t] - slab_mean[b]) / slab_std[b]
+                slab = (X[i, b, t] - center) / slab_std[b]
                 ratio[i, b, t] = 0.5 * (spike * spike - slab * slab) + log(
                     std[i, b, t] / slab_std[b]
                 )
@@ -48,27 +51,41 @@ def log_density_ratio(X, mean, std, slab_mean, slab_std):
 
 
 @njit(cache=True, nogil=True)
-def sweep(log_odds, coupling, uniforms, state):
+def sweep(
+    log_odds, prior_logit, prior_strength, coupling, band_coupling, uniforms, state
+):
     r"""Redraw every cell indicator once, in order of date, given all the others.
 
     One systematic scan of Gibbs sampling (Geman and Geman, 1984) from
 
     .. math::
-        p(s) \propto \exp\Big(\sum_{bt} \ell_{bt} s_{bt}
-                 + \kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]\Big)
+        p(s) \propto \pi(s) \exp\Big(\sum_{bt} \ell_{bt} s_{bt}
+                 + \kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]
+                 + \tfrac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
 
-    for each sample, where :math:`\ell` is `log_odds`, :math:`\kappa` is `coupling`
-    and :math:`(t, t')` runs over the consecutive observed dates of band b. The
-    observed dates either side of a gap are thus neighbours: dates on which nothing
-    was seen can be added to a series or left out without changing the answer.
+    for each sample, where :math:`\ell` is `log_odds`, :math:`\kappa` is `coupling`,
+    :math:`\kappa_B` is `band_coupling`, B the number of bands, and :math:`(t, t')`
+    runs over the consecutive observed dates of band b. The observed dates either side
+    of a gap are thus neighbours: dates on which nothing was seen can be added to a
+    series or left out without changing the answer. The prior :math:`\pi` is that of
+    independent indicators whose common rate is known or has a beta distribution,
+    integrated out.
 
     Parameters
     ----------
     log_odds : ndarray of shape (n_samples, n_bands, n_timesteps)
-        Log of the odds that a cell is anomalous, prior odds included, before its
-        neighbours are heard; NaN marks a cell that is not observed.
+        Log of the odds that a cell is anomalous, before prior and neighbours are
+        heard; NaN marks a cell that is not observed.
+    prior_logit : float
+        Log-odds of the prior rate, or of its mean.
+    prior_strength : float
+        Number of cells that the prior rate counts for, the sum of the parameters of
+        its beta distribution; inf for a known rate.
     coupling : float
-        Log-odds that one neighbour adds in favour of its own state.
+        Log-odds that one neighbour in time adds in favour of its own state.
+    band_coupling : float
+        Log-odds that all other bands of the date together add in favour of a state
+        they agree on.
     uniforms : ndarray of shape (n_samples, n_bands, n_timesteps)
         Uniform random numbers in [0, 1), one for each cell.
     state : ndarray of shape (n_samples, n_bands, n_timesteps), dtype bool
@@ -84,22 +101,87 @@ def sweep(log_odds, coupling, uniforms, state):
     """
     n_samples, n_bands, n_timesteps = log_odds.shape
     conditional = np.full(log_odds.shape, np.nan)
+    per_band = band_coupling / max(n_bands - 1, 1)
+    known_rate = prior_strength == np.inf
+    prior_on = prior_strength * _expit(prior_logit)
+    prior_off = prior_strength * _expit(-prior_logit)
+    prior = prior_logit
+    n_seen = np.empty(n_timesteps, dtype=np.int64)
+    n_flagged = np.empty(n_timesteps, dtype=np.int64)
     for i in range(n_samples):
+        n_seen[:] = 0
+        n_flagged[:] = 0
+        for b in range(n_bands):
+            for t in range(n_timesteps):
+                if not isnan(log_odds[i, b, t]):
+                    n_seen[t] += 1
+                    n_flagged[t] += state[i, b, t]
+        all_seen, all_flagged = n_seen.sum(), n_flagged.sum()
         for b in range(n_bands):
             earlier = -1
             t = _first_observed(log_odds, i, b, 0)
             while t < n_timesteps:
                 later = _first_observed(log_odds, i, b, t + 1)
-                logit = log_odds[i, b, t]
+                # What is said of all others, this one left out.
+                n_flagged[t] -= state[i, b, t]
+                all_flagged -= state[i, b, t]
+                if not known_rate:
+                    others = all_seen - 1 - all_flagged
+                    prior = log((prior_on + all_flagged) / (prior_off + others))
+                logit = log_odds[i, b, t] + prior
                 if earlier >= 0:
                     logit += coupling if state[i, b, earlier] else -coupling
                 if later < n_timesteps:
                     logit += coupling if state[i, b, later] else -coupling
+                logit += per_band * (2 * n_flagged[t] - (n_seen[t] - 1))
                 probability = _expit(logit)
                 conditional[i, b, t] = probability
                 state[i, b, t] = uniforms[i, b, t] < probability
+                n_flagged[t] += state[i, b, t]
+                all_flagged += state[i, b, t]
                 earlier, t = t, later
     return conditional
+
+
+@njit(cache=True, nogil=True)
+def block_log_likelihood(X, mean, std, slab_std, state, hidden, block, n_blocks):
+    r"""Log density of the cells that depend on the latents, block by block.
+
+    Of those not flagged under the spike, and of flagged ones under a slab centred at
+    the latents' mean.
+
+    Parameters
+    ----------
+    X, mean, std : ndarray of shape (n_samples, n_bands, n_timesteps)
+        As for `log_density_ratio`.
+    slab_std : ndarray of shape (n_bands,)
+        Infinite where the slab is centred elsewhere: flagged cells then do not count.
+    state : ndarray of shape (n_samples, n_bands, n_timesteps), dtype bool
+        The indicators.
+    hidden : ndarray of shape (n_samples, n_timesteps), dtype bool
+        Dates that the latents have no part in.
+    block : ndarray of shape (n_timesteps,) of int
+        Block of each date.
+    n_blocks : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_blocks)
+        In nats, up to a constant.
+    """
+    n_samples, n_bands, n_timesteps = X.shape
+    total = np.zeros((n_samples, n_blocks))
+    for i in range(n_samples):
+        for b in range(n_bands):
+            for t in range(n_timesteps):
+                if isnan(X[i, b, t]) or hidden[i, t]:
+                    continue
+                spread = slab_std[b] if state[i, b, t] else std[i, b, t]
+                if spread == np.inf:
+                    continue
+                away = (X[i, b, t] - mean[i, b, t]) / spread
+                total[i, block[t]] -= 0.5 * away * away + log(spread)
+    return total
 
 
 @njit(cache=True, nogil=True)

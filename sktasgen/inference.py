@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .losses import date_elbo
+from .losses import date_elbo, gaussian_log_likelihood
+from .networks import draw
 from .training import one_thread
 from .windows import overlap_average
 
@@ -182,28 +183,90 @@ class Runner:
             ``rng.standard_normal(size)`` gives each series, the first axis, its
             own random numbers.
         """
-        n, n_windows = len(grid), len(self.cells)
 
         def noise(like):
-            numbers = rng.standard_normal((n, n_windows, *like.shape[-2:]))
-            numbers = self._tensor(numbers).transpose(0, 1).flatten(0, 1)
-            return numbers if like.ndim == 3 else numbers.unsqueeze(1)
+            return self._noise(rng, like[:, :1] if like.ndim == 4 else like)
 
         with _inference():
             return self._decode(grid, classes, course, noise)
+
+    def weighed_draw(self, grid, seen, classes, *, course, rng=None, latents=None):
+        """A draw of the latents, or an earlier one, and how probable it is.
+
+        Parameters
+        ----------
+        grid, classes, course, rng
+            See `decode_draw`; `classes` may be None only for a network of one class.
+        seen : ndarray of shape (n, n_cells) of bool
+            Dates whose spectral latents count: what was never observed hangs on none.
+        latents : list of two ndarrays, default=None
+            As this method gives them: weighed instead of drawn.
+
+        Returns
+        -------
+        latents : list of two ndarrays of shape (n, n_windows, ...)
+        mean, std : ndarrays of shape (n, n_bands, n_cells)
+            See `decode`.
+        log_weight : ndarray of shape (n, n_windows)
+            Log-density under the prior, less that given what is seen in `grid`.
+        """
+        with _inference():
+            x, mask = self._windows(grid)
+            counted = self._windows(np.where(seen, 0.0, np.nan)[:, np.newaxis])[1]
+            columns = self._classes(len(x), classes)
+            posterior = self.network.encode(x, mask)
+            prior = [part[:, 0] for part in self.network.prior(columns)]
+            if course is not None:
+                posterior = prior = self._course(course, len(x))
+            z_t, log_weight = self._weigh(posterior, prior, rng, latents, 0)
+            h = self.network.season(z_t, columns)
+            spectral = self.network.spectral(h, x, mask)
+            z_s, of_dates = self._weigh(*spectral, rng, latents, 1, counted)
+            mean, log_std = self.network.decode(h, z_s)
+            return (
+                [self._by_series(z_t), self._by_series(z_s[:, 0])],
+                self._average(mean[:, 0]),
+                self._average(log_std[:, 0].exp()),
+                self._by_series(log_weight + of_dates),
+            )
+
+    def _weigh(self, posterior, prior, rng, latents, which, counted=1):
+        """A latent, drawn or given, and its log-weight in each window."""
+        mean, log_var = posterior
+        if latents is not None:
+            z = self._windows_first(latents[which]).view_as(mean)
+        else:
+            z = draw(mean, log_var, self._noise(rng, mean))
+        weight = [
+            gaussian_log_likelihood(z, mean, 0.5 * log_var)
+            for mean, log_var in (prior, posterior)
+        ]
+        return z, ((weight[0] - weight[1]).flatten(1, -2) * counted).sum(dim=(1, 2))
+
+    def _noise(self, rng, like):
+        """Random numbers of each series' windows, in the shape of their latents."""
+        n_windows = len(self.cells)
+        shape = (len(like) // n_windows, n_windows, *like.shape[-2:])
+        return self._windows_first(rng.standard_normal(shape)).view_as(like)
+
+    def _windows_first(self, array):
+        """(n, n_windows, ...) array to (n_windows * n, ...) tensor."""
+        return self._tensor(array).transpose(0, 1).flatten(0, 1)
 
     def _terms(self, grid, classes, course, noise=None):
         """Terms of the windows of some series, under some classes and course."""
         x, mask = self._windows(grid)
         if course is not None:
-            shape = (len(x), *self.network.temporal_shape)
-            course = [
-                self._tensor(np.tile(part, (len(self.cells), 1))).reshape(shape)
-                for part in course
-            ]
+            course = self._course(course, len(x))
         return self.network(
             x, mask, mask, self._classes(len(x), classes), course=course, noise=noise
         )
+
+    def _course(self, course, n_windows):
+        """The course of each series, for all of its windows."""
+        shape = (n_windows, *self.network.temporal_shape)
+        tiled = [np.tile(part, (len(self.cells), 1)) for part in course]
+        return [self._tensor(part).reshape(shape) for part in tiled]
 
     def _decode(self, grid, classes, course, noise=None):
         terms = self._terms(grid, classes, course, noise)

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 
 from . import places, scores
 from .decoding import season_switch_cost
-from .windows import Windowing, aligned_windows, overlap_average
+from .windows import Windowing, aligned_windows, overlap_average, window_cells
 
 # Dates that scores are averaged over where `smoothing` is "auto" and no class decodes.
 _SMOOTHING = 5
@@ -202,13 +202,66 @@ class Scorer:
             # drawn together.
             side_by_side = self.windowing.with_stride(self.windowing.length)
             scorer = replace(self, windowing=side_by_side)
-            rng = _Repeated(rng, self.windowing.calendar.n_layers)
+            rng = _OfLayers(rng, self.windowing.calendar.n_layers, alike=True)
             mean, std = scorer._runner(X.dtype).decode_draw(
                 grid, classes, course=course, rng=rng
             )
-        center, scale = (part.astype(X.dtype) for part in (self.center, self.scale))
-        mean = self._per_timestep(mean) * scale + center
-        return mean, self._per_timestep(std) * scale
+        return self._in_units(mean, std)
+
+    def weighed_draw(self, X, missing, classes, times, *, rng=None, latents=None):
+        """A draw of the latents that can be corrected, or the weight of an earlier one.
+
+        Every window of cells that no other one covers, and every layer of it, is a
+        block with latents of its own.
+
+        Parameters
+        ----------
+        X, missing, classes, times
+            See `HTSVAEDetector._posterior_draw`.
+        rng : object
+            See `decode`.
+        latents : list of ndarrays of shape (n_samples, n_blocks, ...), default=None
+            Weighed instead of drawn.
+
+        Returns
+        -------
+        latents, mean, std, log_weight, block
+            See `explainer.Draw`.
+        """
+        calendar, length = self.windowing.calendar, self.windowing.length
+        n, n_layers = len(X), calendar.n_layers
+        grid = self.grid(np.where(missing, np.nan, X))
+        seen = np.zeros((n, n_layers, calendar.n_cells), dtype=bool)
+        seen[:, calendar.layer, calendar.cell] = ~np.isnan(X).all(axis=1)
+        # What a labelled window says of the others is no guess: it stays as it is.
+        classes, course = self._decoded_under(self.grid(X), classes, times)
+        cells = window_cells(np.arange(0, calendar.n_cells, length), length, calendar)
+        n_windows = len(cells)
+        if latents is not None:
+            latents = [
+                part.reshape(n * n_layers, n_windows, *part.shape[2:])
+                for part in latents
+            ]
+        runner = self._runner(X.dtype, np.minimum(cells, calendar.n_cells))
+        latents, mean, std, log_weight = runner.weighed_draw(
+            grid,
+            seen.reshape(-1, calendar.n_cells),
+            classes,
+            course=course,
+            rng=None if rng is None else _OfLayers(rng, n_layers, alike=False),
+            latents=latents,
+        )
+        n_blocks = n_layers * n_windows
+        latents = [part.reshape(n, n_blocks, *part.shape[2:]) for part in latents]
+        block = calendar.layer * n_windows + calendar.cell // length
+        mean, std = self._in_units(mean, std)
+        return latents, mean, std, log_weight.reshape(n, n_blocks), block
+
+    def _in_units(self, mean, std):
+        """Of each timestep, in units of X, from the standardised grid."""
+        mean, std = self._per_timestep(mean), self._per_timestep(std)
+        center, scale = (part.astype(mean.dtype) for part in (self.center, self.scale))
+        return mean * scale + center, std * scale
 
     def _decoded_under(self, grid, classes, times):
         """Class of each gridded series, and course of its labelled window."""
@@ -231,7 +284,7 @@ class Scorer:
         padded = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
         window = np.take_along_axis(padded, cells[:, np.newaxis, :], axis=2)
         whole = np.arange(cells.shape[1])[np.newaxis]
-        runner = self._runner(grid.dtype, cells=whole)
+        runner = self._runner(grid.dtype, whole, cells.shape[1])
         mean, log_var = (part[:, 0] for part in runner.temporal_posterior(window))
         empty = np.isnan(window).all(axis=(1, 2))
         mean[empty] = np.nan
@@ -272,14 +325,13 @@ class Scorer:
         values = values.reshape(-1, calendar.n_layers, *values.shape[1:])
         return calendar.from_grid(values)
 
-    def _runner(self, dtype, *, cells=None):
-        """The network over all windows, or over `cells` of one season."""
+    def _runner(self, dtype, cells=None, n_cells=None):
+        """The network over all windows of the calendar, or over others."""
         from .inference import Runner
         from .training import build_network, resolve_device
 
-        n_cells = self.windowing.calendar.period
-        if cells is None:
-            cells, n_cells = self.windowing.cells, self.windowing.calendar.n_cells
+        cells = self.windowing.cells if cells is None else cells
+        n_cells = self.windowing.calendar.n_cells if n_cells is None else n_cells
         network = build_network(
             self.network,
             self.weights,
@@ -335,13 +387,18 @@ def _rows(arrays, rows):
     return [None if array is None else array[rows] for array in arrays]
 
 
-class _Repeated:
-    """The random numbers of samples, repeated for each layer of a sample."""
+class _OfLayers:
+    """The random numbers of samples for each layer of a sample, alike or not."""
 
-    def __init__(self, rng, n_layers):
+    def __init__(self, rng, n_layers, alike):
         self.rng = rng
         self.n_layers = n_layers
+        self.alike = alike
 
     def standard_normal(self, size):
-        numbers = self.rng.standard_normal((size[0] // self.n_layers, *size[1:]))
-        return np.repeat(numbers, self.n_layers, axis=0)
+        n, *rest = size
+        n //= self.n_layers
+        if self.alike:
+            numbers = self.rng.standard_normal((n, *rest))
+            return np.repeat(numbers, self.n_layers, axis=0)
+        return self.rng.standard_normal((n, self.n_layers, *rest)).reshape(size)

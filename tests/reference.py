@@ -1,9 +1,9 @@
 """Naive oracles: slow and obvious twins of what the package computes."""
 
 import itertools
-import math
 
 import numpy as np
+from scipy.special import betaln, expit
 from scipy.stats import norm
 
 # metrics ----------------------------------------------------------------------
@@ -54,36 +54,45 @@ def composite_cells(values, sample_index, days, start, step):
 # Gibbs ------------------------------------------------------------------------
 
 
-def gibbs_sweep(log_odds, coupling, uniforms, state):
-    """(conditional, new state) of one scan of the indicators, cell by cell."""
+def gibbs_sweep(
+    log_odds, prior_logit, prior_strength, coupling, band_coupling, uniforms, state
+):
+    """(conditional, new state) of one scan of the indicators, cell by cell.
+
+    Each from the difference that its indicator makes to the log prior of all.
+    """
     conditional, state = np.full(log_odds.shape, np.nan), state.copy()
-    for sample, bands in enumerate(log_odds):
-        for band, series in enumerate(bands):
-            observed = [date for date, odds in enumerate(series) if odds == odds]
-            for position, date in enumerate(observed):
-                logit = float(series[date])
-                for neighbour in (position - 1, position + 1):
-                    if 0 <= neighbour < len(observed):
-                        flagged = state[sample, band, observed[neighbour]]
-                        logit += coupling if flagged else -coupling
-                # Two forms of one function: exp must not overflow.
-                if logit >= 0:
-                    probability = 1 / (1 + math.exp(-logit))
-                else:
-                    probability = math.exp(logit) / (1 + math.exp(logit))
-                conditional[sample, band, date] = probability
-                state[sample, band, date] = uniforms[sample, band, date] < probability
+    prior = (prior_logit, prior_strength, coupling, band_coupling)
+    for i, bands in enumerate(log_odds):
+        observed = ~np.isnan(bands)
+        for band, date in np.argwhere(observed):
+            odds = bands[band, date]
+            for flag, sign in ((True, 1), (False, -1)):
+                state[i, band, date] = flag
+                odds += sign * cell_log_prior(state[i], observed, *prior)
+            conditional[i, band, date] = expit(odds)
+            flagged = uniforms[i, band, date] < conditional[i, band, date]
+            state[i, band, date] = flagged
     return conditional, state
 
 
-def ising_log_prior(state, observed, prior_logit, coupling):
+def cell_log_prior(
+    state, observed, prior_logit, prior_strength, coupling, band_coupling
+):
     """Log prior of the indicators (n_bands, n_timesteps), up to a constant."""
     total = 0.0
     for flags, seen in zip(state, observed, strict=True):
         flags = [flag for flag, is_seen in zip(flags, seen, strict=True) if is_seen]
-        total += prior_logit * sum(flags)
         total += coupling * sum(a == b for a, b in itertools.pairwise(flags))
-    return total
+    for flags, seen in zip(state.T, observed.T, strict=True):
+        flags = [flag for flag, is_seen in zip(flags, seen, strict=True) if is_seen]
+        pairs = sum(a == b for a, b in itertools.combinations(flags, 2))
+        total += band_coupling * pairs / max(len(state) - 1, 1)
+    n_on = (state & observed).sum()
+    if prior_strength == np.inf:
+        return total + prior_logit * n_on
+    on, off = prior_strength * expit(prior_logit), prior_strength * expit(-prior_logit)
+    return total + betaln(on + n_on, off + observed.sum() - n_on)
 
 
 def cell_probabilities(observed, log_joint):

@@ -79,8 +79,28 @@ class LinearGaussianDetector(BaseEstimator):
         mean, covariance = self.posterior(X, missing)
         noise = rng.standard_normal((len(X), self.weights_.shape[1]))
         z = mean + np.linalg.cholesky(covariance) @ noise[:, :, None]
+        return self.decode(z, X.shape)
+
+    def decode(self, z, shape):
         decoded = self.mean_ + (self.weights_ @ z)[:, :, 0]
-        return decoded.reshape(X.shape), np.full(X.shape, self.noise_)
+        return decoded.reshape(shape), np.full(shape, self.noise_)
+
+    def _latent_draw(self, X, missing, y, label_time, rng):
+        mean, covariance = self.posterior(X, missing)
+        noise = rng.standard_normal((len(X), self.weights_.shape[1]))
+        z = mean + np.linalg.cholesky(covariance) @ noise[:, :, None]
+        latents = [z[:, None, :, 0]]
+        weight = self._latent_log_weight(X, missing, y, label_time, latents)
+        block = np.zeros(X.shape[2], dtype=int)
+        return latents, *self.decode(z, X.shape), weight, block
+
+    def _latent_log_weight(self, X, missing, y, label_time, latents):
+        z = latents[0][:, 0, :, None]
+        mean, covariance = self.posterior(X, missing)
+        away = z - mean
+        square = (away.mT @ np.linalg.solve(covariance, away))[:, 0, 0]
+        posterior = -0.5 * (square + np.linalg.slogdet(covariance)[1])
+        return (-0.5 * (z**2).sum(axis=(1, 2)) - posterior)[:, None]
 
 
 def tiny_problem():
@@ -103,24 +123,32 @@ def tiny_problem():
 def exact_probabilities(detector, x, explainer):
     """Cell probabilities by enumerating every state, latents integrated out."""
     observed = ~np.isnan(x)
-    covariance = detector.weights_ @ detector.weights_.T
-    covariance += detector.noise_**2 * np.eye(len(covariance))
-    slab = norm.logpdf(
-        x,
-        explainer.band_mean_[:, None],
-        explainer.slab_scale * explainer.band_std_[:, None],
+    common = detector.weights_ @ detector.weights_.T
+    slab_std = explainer.slab_scale * explainer.band_std_[:, None] + np.zeros(x.shape)
+    slab = norm.logpdf(x, explainer.band_mean_[:, None], slab_std)
+    strength = explainer.prior_strength
+    prior = (
+        explainer.prior_logit,
+        np.inf if strength is None else strength,
+        explainer.coupling,
+        explainer.band_coupling,
     )
 
     def log_joint(state):
-        clean = np.flatnonzero(observed & ~state)
-        total = slab[state].sum() + reference.ising_log_prior(
-            state, observed, explainer.prior_logit, explainer.coupling
-        )
-        if len(clean):
+        total = reference.cell_log_prior(state, observed, *prior)
+        spread = np.full(x.shape, detector.noise_)
+        if explainer.slab == "latents":
+            about_latents = np.flatnonzero(observed)
+            spread[state] = slab_std[state]
+        else:
+            about_latents = np.flatnonzero(observed & ~state)
+            total += slab[state].sum()
+        covariance = common + np.diag(spread.ravel() ** 2)
+        if len(about_latents):
             total += multivariate_normal.logpdf(
-                x.ravel()[clean],
-                detector.mean_[clean],
-                covariance[np.ix_(clean, clean)],
+                x.ravel()[about_latents],
+                detector.mean_[about_latents],
+                covariance[np.ix_(about_latents, about_latents)],
             )
         return total
 
@@ -132,44 +160,90 @@ def repeated(x, n):
     return x + 1e-9 * np.arange(n)[:, None, None]
 
 
-def test_probabilities_match_the_exact_posterior_when_latents_are_redrawn():
-    """Explanations would be wrong even where the detector is perfect.
+def estimated(n=3000, **params):
+    """Monte-Carlo and exact probabilities of a tiny problem, and their standard error.
 
-    The exact answers under a wrong coupling, prior and slab lie far outside the
-    Monte-Carlo error, so a slip in any of them fails the test.
+    With a function that gives the exact ones under other parameters.
     """
     detector, x = tiny_problem()
     fit_data = np.random.default_rng(0).normal([[[0.3], [-0.5]]], 1.4, (200, 2, 5))
-    explainer = GibbsExplainer(
-        FrozenEstimator(detector),
-        n_iter=30,
-        burn_in=60,
-        n_chains=1,
-        prior_logit=-1.5,
-        coupling=0.6,
-        slab_scale=2.0,
-        random_state=0,
-    ).fit(fit_data)
+    params = {
+        "n_iter": 30,
+        "burn_in": 60,
+        "n_chains": 1,
+        "prior_logit": -1.5,
+        "coupling": 0.6,
+        "slab_scale": 2.0,
+        "random_state": 0,
+    } | params
+    explainer = GibbsExplainer(FrozenEstimator(detector), **params).fit(fit_data)
     observed = ~np.isnan(x)
-    estimates = explainer.explain(repeated(x, 3000))
+    estimates = explainer.explain(repeated(x, n))
     assert np.isnan(estimates[:, ~observed]).all()
-    estimate = estimates.mean(axis=0)[observed]
-    error = estimates.std(axis=0)[observed] / np.sqrt(len(estimates))
+    error = estimates.std(axis=0)[observed] / np.sqrt(n)
     assert error.max() < 0.01
 
-    exact = exact_probabilities(detector, x, explainer)[observed]
-    assert exact.min() < 0.2 and exact.max() > 0.8  # a problem with both answers
-    np.testing.assert_array_less(np.abs(estimate - exact), 4.5 * error)
-    for wrong in (
-        {"coupling": 0.4},
-        {"coupling": -0.6},
-        {"prior_logit": -1.0},
-        {"slab_scale": 3.0},
-    ):
-        mutant = clone(explainer).set_params(**wrong)
+    def exact(**other):
+        mutant = clone(explainer).set_params(**other)
         mutant.band_mean_, mutant.band_std_ = explainer.band_mean_, explainer.band_std_
-        off = np.abs(estimate - exact_probabilities(detector, x, mutant)[observed])
-        assert (off / error).max() > 9, wrong
+        return exact_probabilities(detector, x, mutant)[observed]
+
+    return estimates.mean(axis=0)[observed], error, exact
+
+
+RATE = {"prior_logit": -2.0, "prior_strength": 12.0, "band_coupling": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("params", "wrongs"),
+    [
+        ({}, [{"coupling": 0.4}, {"coupling": -0.6}, {"prior_logit": -1.0}]),
+        ({}, [{"slab_scale": 3.0}, {"band_coupling": 0.2}, {"prior_strength": 9.0}]),
+        (RATE, [{"band_coupling": 0.3}, {"prior_strength": 24.0}, {"coupling": 0.4}]),
+        ({"correction": "metropolis"}, [{"coupling": 0.4}, {"slab_scale": 3.0}]),
+        (
+            {"correction": "metropolis", "slab": "latents"},
+            [{"slab": "band"}, {"coupling": 0.4}, {"slab_scale": 3.0}],
+        ),
+    ],
+    ids=["pseudo", "pseudo, others wrong", "rate", "corrected", "centred, corrected"],
+)
+@pytest.mark.filterwarnings("ignore:The chains of")
+def test_probabilities_match_the_exact_posterior(params, wrongs):
+    """Explanations would be wrong even where the detector is perfect.
+
+    The exact answers under a wrong coupling, prior or slab lie far outside the
+    Monte-Carlo error, so a slip in any of them fails the test.
+    """
+    if "correction" in params:
+        params = params | {"n_iter": 60, "burn_in": 120}
+    estimate, error, exact = estimated(**params)
+    assert exact().min() < 0.25 and exact().max() > 0.8  # a problem with both answers
+    np.testing.assert_array_less(np.abs(estimate - exact()), 4.5 * error)
+    for wrong in wrongs:
+        assert (np.abs(estimate - exact(**wrong)) / error).max() > 9, wrong
+
+
+@pytest.mark.filterwarnings("ignore:The chains of")
+def test_draws_from_the_true_posterior_are_always_accepted():
+    """A slip in the acceptance ratio would throw away what is right."""
+    detector, x = tiny_problem()
+    fit_data = np.random.default_rng(0).normal(size=(50, 2, 5))
+    explainer = GibbsExplainer(
+        FrozenEstimator(detector), correction="metropolis", random_state=0
+    ).fit(fit_data)
+    found = explainer.explanation(repeated(x, 5))
+    np.testing.assert_array_equal(found.acceptance, 1)
+    # Not so where cells that are set aside have a say.
+    centred = clone(explainer).set_params(slab="latents").fit(fit_data)
+    assert (centred.explanation(repeated(x, 5)).acceptance < 1).all()
+
+
+@pytest.mark.filterwarnings("ignore:The chains of")
+def test_a_slab_about_the_latents_needs_the_correction():
+    """Without one, cells that are set aside should have had a say in the latents."""
+    estimate, error, exact = estimated(slab="latents")
+    assert (np.abs(estimate - exact()) / error).max() > 9
 
 
 def test_probabilities_match_the_exact_posterior_of_a_detector_without_latents():
@@ -307,7 +381,8 @@ def test_chains_and_sweeps_average_out(X):
     """More sweeps or chains would buy no precision."""
     fitted = X[[0, 1, 2, 4, 5, 6]]
     probability = [
-        small(n_iter=n_iter, n_chains=n_chains, random_state=seed)
+        # Burnt in for as long as chains remember where they began.
+        small(n_iter=n_iter, n_chains=n_chains, burn_in=20, random_state=seed)
         .fit(fitted)
         .explain(X[8:])
         for n_iter, n_chains in ((2, 1), (2, 16), (32, 1))

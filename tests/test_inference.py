@@ -261,3 +261,31 @@ def moved(array, offset):
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[:] = array
     return copy
+
+
+@pytest.mark.parametrize("course", [None, [np.full((6, 4), 0.3), np.full((6, 4), -1)]])
+def test_weights_of_draws_are_ratios_of_densities(runner, grid, course):
+    """Corrected chains would lean to latents that are too probable, or too little.
+
+    The mean of the ratio of two densities over draws from the lower one is 1.
+    """
+    n_draws, rng = 3000, np.random.default_rng(0)
+    classes = np.arange(len(grid)) % N_CLASSES
+    seen = ~np.isnan(grid).all(axis=1)
+
+    def ask(series, **drawn):
+        given = [np.repeat(part, n_draws, axis=0) for part in (series, seen, classes)]
+        wide = course and [np.repeat(part, n_draws, axis=0) for part in course]
+        return runner.weighed_draw(*given, course=wide, **drawn)
+
+    latents, mean, _, weight = ask(grid, rng=rng)
+    _, same_mean, _, same = ask(grid, latents=latents)
+    np.testing.assert_allclose(same, weight)
+    np.testing.assert_allclose(same_mean, mean)
+    hidden = np.where(np.arange(N_CELLS) % 3 == 0, np.nan, grid)
+    other = ask(hidden, latents=latents)[3]
+    for log_ratio in (weight, weight - other):
+        assert log_ratio.std() > 0.1
+        ratio = np.exp(log_ratio).reshape(len(grid), n_draws, -1)
+        error = ratio.std(axis=1) / np.sqrt(n_draws)
+        assert (np.abs(ratio.mean(axis=1) - 1) < 5 * error + 1e-9).all()
