@@ -89,6 +89,7 @@ setup(
                 *IO,
                 *PLOT,
                 *DATA,
+                *SEARCH,
             }
         ),
     },
