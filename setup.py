@@ -90,6 +90,7 @@ setup(
                 *IO,
                 *PLOT,
                 *DATA,
+                *SEARCH,
             }
         ),
     },

@@ -137,12 +137,15 @@ def _get_tags(classifier):
 def _takes_series(classifier):
     """Whether a classifier, or what it puts its input into, takes 3-D input alone."""
     first = classifier
-    while hasattr(first, "steps") or hasattr(first, "estimator"):
-        first = first.steps[0][1] if hasattr(first, "steps") else first.estimator
-    if hasattr(first, "get_tag"):  # aeon and sktime describe themselves so
-        return True
-    tags = _get_tags(first)
-    return tags.three_d_array and not tags.two_d_array
+    while not hasattr(first, "get_tag"):  # aeon and sktime describe themselves so
+        if hasattr(first, "steps"):
+            first = first.steps[0][1]
+        elif hasattr(first, "estimator"):
+            first = first.estimator
+        else:
+            tags = _get_tags(first)
+            return tags.three_d_array and not tags.two_d_array
+    return True
 
 
 def _as_series(rows, n_bands):
