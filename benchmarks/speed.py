@@ -24,6 +24,10 @@ PyOD's VAE, of about as many weights, trains on the same windows as rows.
 that is not the classifiers' own; decoding beside NumPy that loops over dates, for one
 series at a time and for all together.
 
+``explanation``: sweeps over cells beside NumPy that loops over dates, and beside the
+same code in Python; ``explain`` of a million cells in 20 sweeps of one chain, on
+one thread and on two; the first ``explain`` of a new process, kernels compiled before.
+
 ``scaling``: time and memory by number of series, each call in a process of its own that
 reads them from a memory-mapped file (Linux only).
 
@@ -39,6 +43,9 @@ import ctypes
 import datetime
 import gc
 import multiprocessing
+import pickle
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -49,12 +56,14 @@ from unittest import mock
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import data, peers, streaming
-from sktasgen import HTSVAEDetector, StableSampleRelabeler
+from sktasgen import GibbsExplainer, HTSVAEDetector, StableSampleRelabeler, gibbs
 from sktasgen import training as own
 from sktasgen.datasets import make_pixel_series
 from sktasgen.decoding import viterbi
@@ -280,9 +289,7 @@ def classes():
             table.add(X.shape[1], n, *beside, 1.5 + 0.25 * n)
 
 
-# scaling -----------------------------------------------------------------------
-
-SIZES = 1_000, 10_000, 100_000
+# relabelling ------------------------------------------------------------------
 
 
 def relabelling():
@@ -350,6 +357,94 @@ def _viterbi_in_numpy(evidence, cost):
     for origin in came_from[::-1]:
         path.append(origin[np.arange(n), path[-1]])
     return np.stack(path[::-1], axis=1)
+
+
+# explanation -------------------------------------------------------------------
+
+PRIOR_LOGIT, COUPLING = -2.5, 0.8
+FIRST_RESULT = """
+import pickle, sys, time
+explainer, X, y = pickle.load(open(sys.argv[1], "rb"))
+start = time.perf_counter()
+explainer.explain(X[:10], y[:10])
+print(time.perf_counter() - start)
+"""
+
+
+def explanation():
+    """Sweeps beside NumPy and Python, and a million cells from end to end."""
+    rng = np.random.default_rng(0)
+    odds, uniforms = rng.normal(size=(500, 6, 92)), rng.random((500, 6, 92))
+    odds[rng.random(odds.shape) < 0.2] = np.nan
+    state, few = np.zeros(odds.shape, dtype=bool), slice(5)
+
+    def sweep(kernel, cells=slice(None)):
+        prior = PRIOR_LOGIT, np.inf, COUPLING, 0.0
+        return kernel(odds[cells], *prior, uniforms[cells], state[cells].copy())
+
+    np.testing.assert_allclose(sweep(_sweep_in_numpy, few), sweep(gibbs.sweep, few))
+    seconds = in_turn(
+        {
+            "compiled": partial(sweep, gibbs.sweep),
+            "NumPy": partial(sweep, _sweep_in_numpy),
+            "a hundredth": partial(sweep, gibbs.sweep.py_func, few),
+        }
+    )
+    seconds["Python"] = 100 * seconds.pop("a hundredth")
+    table = Table("Sweeps", "", "cells per second", "times as fast")
+    for name, taken in seconds.items():
+        ratio = np.median(taken / seconds["compiled"])
+        table.add(name, odds.size / np.median(taken), ratio)
+
+    series = make_pixel_series(1_812, n_bands=6, random_state=0)
+    X, y = series.X.astype(np.float32), series.y
+    detector = fitted(series, max_iter=60)
+    explainer = GibbsExplainer(
+        FrozenEstimator(detector), n_iter=20, burn_in=0, n_chains=1, random_state=0
+    ).fit(X)
+    two = GibbsExplainer(**explainer.get_params(deep=False) | {"n_jobs": 2}).fit(X)
+    seconds = in_turn(
+        {
+            "1 thread": lambda: explainer.explain(X, y),
+            "2 threads": lambda: two.explain(X, y),
+        }
+    )
+    table = Table(f"{X.size:,} cells, 20 sweeps", "", "seconds", "times as fast")
+    for name, taken in seconds.items():
+        ratio = np.median(seconds["1 thread"] / taken)
+        table.add(name, np.median(taken), ratio)
+
+    with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
+        pickle.dump((explainer, X, y), file)
+        file.flush()
+        command = [sys.executable, "-c", FIRST_RESULT, file.name]
+        taken = [float(subprocess.check_output(command)) for _ in range(N_ROUNDS + 1)]
+    table.add("first 10 series of a new process", np.array(taken[1:]), "")
+
+
+def _sweep_in_numpy(odds, logit, _, coupling, __, uniforms, state):
+    """A loop over dates, of arrays of all else."""
+    conditional = np.full(odds.shape, np.nan)
+    seen = ~np.isnan(odds)
+    pull = np.where(seen, np.where(state, coupling, -coupling), 0)
+    # The state of the next observed date of each cell, before it is redrawn.
+    later, coming = np.zeros(odds.shape), np.zeros(odds.shape[:2])
+    for t in range(odds.shape[2] - 1, -1, -1):
+        later[:, :, t] = coming
+        coming = np.where(seen[:, :, t], pull[:, :, t], coming)
+    gone = np.zeros(odds.shape[:2])
+    for t in range(odds.shape[2]):
+        now = expit(odds[:, :, t] + logit + gone + later[:, :, t])
+        state[:, :, t] = uniforms[:, :, t] < now
+        conditional[:, :, t] = now
+        drawn = np.where(state[:, :, t], coupling, -coupling)
+        gone = np.where(seen[:, :, t], drawn, gone)
+    return conditional
+
+
+# scaling -----------------------------------------------------------------------
+
+SIZES = 1_000, 10_000, 100_000
 
 
 def scaling():
@@ -567,7 +662,16 @@ class _Traffic(TorchDispatchMode):
 
 PARTS = {
     part.__name__: part
-    for part in (training, scoring, classes, relabelling, scaling, stride, gpu)
+    for part in (
+        training,
+        scoring,
+        classes,
+        relabelling,
+        explanation,
+        scaling,
+        stride,
+        gpu,
+    )
 }
 
 

@@ -101,45 +101,65 @@ def sweep(
     """
     n_samples, n_bands, n_timesteps = log_odds.shape
     conditional = np.full(log_odds.shape, np.nan)
+    # More could not be told from it, and its exponential would overflow.
+    coupling = min(coupling, 300.0)
     per_band = band_coupling / max(n_bands - 1, 1)
     known_rate = prior_strength == np.inf
-    prior_on = prior_strength * _expit(prior_logit)
-    prior_off = prior_strength * _expit(-prior_logit)
-    prior = prior_logit
-    n_seen = np.empty(n_timesteps, dtype=np.int64)
-    n_flagged = np.empty(n_timesteps, dtype=np.int64)
+    prior = exp(-prior_logit)
+    strength_on = prior_strength * _expit(prior_logit)
+    strength_off = prior_strength * _expit(-prior_logit)
+    dates = np.empty(n_timesteps, dtype=np.int64)
+    # Odds against a flag, and what a neighbour makes of them.
+    against = np.empty(n_timesteps)
+    after_flag, after_none = np.empty(n_timesteps), np.empty(n_timesteps)
+    pull_of_flag, pull_of_none = exp(-coupling), exp(coupling)
+    excess = np.empty(n_timesteps)
     for i in range(n_samples):
-        n_seen[:] = 0
-        n_flagged[:] = 0
+        # Flagged cells of each date less the others, and of the sample.
+        excess[:] = 0.0
+        n_seen = n_flagged = 0
         for b in range(n_bands):
             for t in range(n_timesteps):
                 if not isnan(log_odds[i, b, t]):
-                    n_seen[t] += 1
-                    n_flagged[t] += state[i, b, t]
-        all_seen, all_flagged = n_seen.sum(), n_flagged.sum()
+                    excess[t] += 1.0 if state[i, b, t] else -1.0
+                    n_seen += 1
+                    n_flagged += state[i, b, t]
         for b in range(n_bands):
-            earlier = -1
-            t = _first_observed(log_odds, i, b, 0)
-            while t < n_timesteps:
-                later = _first_observed(log_odds, i, b, t + 1)
-                # What is said of all others, this one left out.
-                n_flagged[t] -= state[i, b, t]
-                all_flagged -= state[i, b, t]
-                if not known_rate:
-                    others = all_seen - 1 - all_flagged
-                    prior = log((prior_on + all_flagged) / (prior_off + others))
-                logit = log_odds[i, b, t] + prior
-                if earlier >= 0:
-                    logit += coupling if state[i, b, earlier] else -coupling
-                if later < n_timesteps:
-                    logit += coupling if state[i, b, later] else -coupling
-                logit += per_band * (2 * n_flagged[t] - (n_seen[t] - 1))
-                probability = _expit(logit)
+            n_dates = 0
+            for t in range(n_timesteps):
+                dates[n_dates] = t
+                n_dates += not isnan(log_odds[i, b, t])
+            # All but the prior and the date before, which is still to be redrawn.
+            for j in range(n_dates):
+                t = dates[j]
+                logit = log_odds[i, b, t]
+                logit += per_band * (excess[t] - (1.0 if state[i, b, t] else -1.0))
+                if j + 1 < n_dates:
+                    logit += coupling if state[i, b, dates[j + 1]] else -coupling
+                against[j] = exp(-logit) if logit > -709 else np.inf
+            if known_rate:
+                # For both states of the date before: none need wait for the last.
+                for j in range(n_dates):
+                    after_flag[j] = 1.0 / (1.0 + against[j] * prior * pull_of_flag)
+                    after_none[j] = 1.0 / (1.0 + against[j] * prior * pull_of_none)
+            flagged, pull = False, 1.0
+            for j in range(n_dates):
+                t = dates[j]
+                was_flagged = state[i, b, t]
+                if known_rate and j > 0:
+                    probability = after_flag[j] if flagged else after_none[j]
+                else:
+                    if not known_rate:
+                        n_flagged -= was_flagged
+                        n_others = n_seen - 1 - n_flagged
+                        prior = (strength_off + n_others) / (strength_on + n_flagged)
+                    probability = 1.0 / (1.0 + against[j] * prior * pull)
+                flagged = uniforms[i, b, t] < probability
                 conditional[i, b, t] = probability
-                state[i, b, t] = uniforms[i, b, t] < probability
-                n_flagged[t] += state[i, b, t]
-                all_flagged += state[i, b, t]
-                earlier, t = t, later
+                state[i, b, t] = flagged
+                excess[t] += 2.0 * flagged - 2.0 * was_flagged
+                n_flagged += flagged
+                pull = pull_of_flag if flagged else pull_of_none
     return conditional
 
 
@@ -182,14 +202,6 @@ def block_log_likelihood(X, mean, std, slab_std, state, hidden, block, n_blocks)
                 away = (X[i, b, t] - mean[i, b, t]) / spread
                 total[i, block[t]] -= 0.5 * away * away + log(spread)
     return total
-
-
-@njit(cache=True, nogil=True)
-def _first_observed(log_odds, i, b, t):
-    """First date from t on at which the band is observed, or the number of dates."""
-    while t < log_odds.shape[2] and isnan(log_odds[i, b, t]):
-        t += 1
-    return t
 
 
 @njit(cache=True, nogil=True)
