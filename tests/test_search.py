@@ -216,6 +216,17 @@ def test_search_over_classifiers_trains_a_detector_once_for_each_fold(series, tm
     assert sorted(n for n, *_ in Counted.given) == [30, 30, 60]
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_warnings_of_the_detector_point_at_the_users_own_line(series, tmp_path, keep):
+    """Else they seem to come from joblib, and nobody knows which fit is meant."""
+    X = series.X.copy()
+    X[3] = np.nan
+    relabeler = quick(memory=str(tmp_path) if keep else None)
+    with pytest.warns(UserWarning, match="get no score: 3") as found:
+        relabeler.fit(X, series.y, label_time=series.label_time)
+    assert {warning.filename for warning in found} == {__file__}
+
+
 # Metadata routing
 
 
