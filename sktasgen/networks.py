@@ -116,7 +116,10 @@ class HTSVAE(nn.Module):
         )
         self.spectral_prior = _Conv(hidden, 2 * spectral_latent_size, 1)
         self.decoder = _mlp(hidden + spectral_latent_size, hidden, 2 * n_bands)
-        self.reset_parameters()
+        # Without storage there is nothing to draw, and torch would spend longer on
+        # loading what traces that than on scoring.
+        if not prior.is_meta:
+            self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self, generator=None):

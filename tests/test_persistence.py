@@ -340,6 +340,20 @@ def test_values_come_back_as_they_were(tmp_path):
     assert type(found[1][4]) is tuple
 
 
+def test_a_kept_detector_scores_without_loading_torchs_compiler(
+    fitted, series, tmp_path
+):
+    """The first score of every process would take seconds more."""
+    fitted.save(tmp_path / "detector")
+    np.save(tmp_path / "X.npy", series.X)
+    code = (
+        "import sys, numpy as np; from sktasgen import HTSVAEDetector as Detector\n"
+        "Detector.load('detector').score_timesteps(np.load('X.npy'))\n"
+        "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 @pytest.mark.parametrize(
     "value",
     [
