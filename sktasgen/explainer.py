@@ -556,9 +556,10 @@ class _Chain:
         if corrected and self.latents is not None:
             # By how much the density of the draw exceeds that of what would stay, each
             # in units of how probably it is drawn.
-            gain = new.log_weight + self._log_likelihood(new.mean, new.std, new.block)
+            blocks = new.block, n_blocks
+            gain = new.log_weight + self._log_likelihood(new.mean, new.std, *blocks)
             gain -= self._ask("_latent_log_weight", latents=self.latents)
-            gain -= self._log_likelihood(self.mean, self.std, new.block)
+            gain -= self._log_likelihood(self.mean, self.std, *blocks)
             accept = np.log(uniforms) < gain
         self.accepted = accept.mean(axis=1)
         if self.latents is None:
@@ -572,7 +573,7 @@ class _Chain:
         self.mean = np.where(taken, new.mean, self.mean)
         self.std = np.where(taken, new.std, self.std)
 
-    def _log_likelihood(self, mean, std, block):
+    def _log_likelihood(self, mean, std, block, n_blocks):
         slab_std = self._slab_std if self._centred else np.full(len(mean[0]), np.inf)
         return gibbs.block_log_likelihood(
             self.values,
@@ -582,7 +583,7 @@ class _Chain:
             self.state,
             self.hidden,
             block,
-            block.max() + 1,
+            n_blocks,
         )
 
 

@@ -4,6 +4,8 @@ The detectors here are stand-ins whose posterior is known in closed form. They o
 what an explainer may ask of a detector and no more.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
@@ -597,3 +599,81 @@ def test_dates_known_to_have_changed_are_hidden_from_the_latents():
     assert hidden > seen + 0.01
     with pytest.raises(ValueError, match=r"changed has shape \(2,\)"):
         explainer.explain(**call, changed=[True, False])
+
+
+def test_series_without_an_anomaly_are_said_to_have_none(explainer, X):
+    """Somebody would look for what is not there."""
+    found = explainer.explanation(X[[0, 1, 2, 4, 5]])
+    assert not found.anomalous.any()
+    assert (found.change_interval == -1).all()
+    # What normal cells say for themselves makes them less suspect than before.
+    prior = 1 / (1 + np.exp(2.5))
+    assert np.median(found.probability) < prior
+
+
+def test_series_that_are_anomalous_everywhere_are_explained_by_nothing(explainer, X):
+    """Latents without a cell to go by must not break down, or follow the series."""
+    strange = X[:3] + 50.0
+    found = explainer.explanation(strange)
+    assert (found.probability > 0.99).all()
+    assert (found.change_interval == [0, X.shape[2] - 1]).all()
+    lower, upper = found.interval(0.99)
+    assert ((lower < X[:3]) & (X[:3] < upper)).mean() > 0.95
+
+
+def test_counterfactual_is_the_series_as_if_nothing_had_happened(explainer, X):
+    """The picture of what would have been would be of something else."""
+    rows, hit = [0, 1, 2, 4], np.zeros((4, *X.shape[1:]), dtype=bool)
+    hit[:, 1:3, 8:12] = True
+    found = explainer.explanation(np.where(hit, X[rows] + 3, X[rows]))
+    assert (found.probability[hit] > 0.9).mean() > 0.9
+    off = np.abs(found.counterfactual - X[rows]) / found.counterfactual_std
+    assert (off < 3).mean() > 0.95 and (off[hit] < 3).mean() > 0.95
+    assert (found.change_interval == [8, 11]).mean() > 0.8
+    assert (found.band_importance[:, [1, 2]] > found.band_importance[:, [0]]).all()
+
+
+def test_a_coupling_that_freezes_the_chains_is_told_of(X):
+    """Where a chain began would be taken for what it found."""
+    frozen = small(n_iter=20, burn_in=10, coupling=1000.0).fit(X[8:])
+    with pytest.warns(UserWarning, match="chains of .* of 20 samples disagree"):
+        found = frozen.explanation(X)
+    assert not found.converged[[0, 1, 2]].any()
+    assert np.isfinite(found.probability[~np.isnan(X)]).all()
+
+
+@pytest.mark.parametrize("correction", [None, "metropolis"])
+def test_threads_do_not_show(X, correction):
+    """Published explanations could not be repeated on another machine."""
+    params = dict(batch_size=3, correction=correction)
+    one, two = (
+        small(n_jobs=n_jobs, **params).fit(X[8:]).explanation(X) for n_jobs in (1, 2)
+    )
+    for name in ("probability", "counterfactual", "r_hat", "ess", "acceptance"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_corrected_chains_run_with_the_detector():
+    """Seasons are accepted one by one, a short last one and two layers among them."""
+    data = make_pixel_series(
+        60, n_classes=2, n_bands=2, n_years=2, period=12, random_state=0
+    )
+    days = np.datetime64("2020-01-01") + np.arange(20) * 30
+    days[5] = days[4] + 2  # two acquisitions in one slot
+    X = data.X[:, :, :20]
+    for normal in ("class", "self"):
+        detector = HTSVAEDetector(
+            period=12, dates=days, max_iter=100, reference=normal, random_state=0
+        )
+        explainer = GibbsExplainer(
+            detector, correction="metropolis", slab="latents", random_state=0
+        ).fit(X, data.y, label_time=5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of few sweeps
+            found = explainer.explanation(X, data.y, label_time=5)
+        assert ((found.acceptance > 0.02) & (found.acceptance < 1)).all()
+        assert found.dates[5] == days[5]
+        np.testing.assert_array_equal(np.isnan(found.probability), np.isnan(X))
+        if normal == "class":
+            with pytest.raises(ValueError, match="correction='metropolis'.*pass y"):
+                explainer.explain(X)
