@@ -6,10 +6,15 @@ Series are (n_samples, n_bands, n_timesteps) of whole seasons at regular steps.
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
+from sklearn.decomposition import PCA
 
+from benchmarks.peers import average_pieces, pieces
 from sktasgen.losses import date_elbo
 from sktasgen.training import build_network
 
+# Components of steps, and of pieces, that are left out of account.
+STEP_COMPONENTS = (1, 2, 4, 8, 12, 16)
+PIECE_COMPONENTS = (4, 16, 64)
 # Points on the way from the baseline to a series.
 INTEGRATION_STEPS = 32
 # Windows that are differentiated at a time.
@@ -163,3 +168,31 @@ def _series(windows, n_windows):
     n_bands, period = windows.shape[1:]
     parts = windows.reshape(-1, n_windows, n_bands, period).transpose(0, 2, 1, 3)
     return parts.reshape(len(parts), n_bands, -1)
+
+
+# Server metrics -----------------------------------------------------------------
+
+
+def of_steps(scores, n_steps):
+    """Mean over the pieces that cover a step: (n_pieces, n, PIECE) to (n_steps, n)."""
+    parts = [average_pieces(part, n_steps) for part in scores.transpose(1, 0, 2)]
+    return np.stack(parts, axis=1)
+
+
+def pca_residuals(train, test):
+    """Squared residual of each step and metric, by what the components are of.
+
+    Series are (n_steps, n_metrics), scaled.
+    """
+    found = {f"{n} of steps": _pca_residual(train, test, n) for n in STEP_COMPONENTS}
+    X, new = pieces(train), pieces(test)
+    rows, new_rows = X.reshape(len(X), -1), new.reshape(len(new), -1)
+    for n in PIECE_COMPONENTS:
+        residual = _pca_residual(rows, new_rows, n).reshape(new.shape)
+        found[f"{n} of pieces"] = of_steps(residual, len(test))
+    return found
+
+
+def _pca_residual(train, test, n_components):
+    pca = PCA(n_components, random_state=0).fit(train)
+    return np.square(test - pca.inverse_transform(pca.transform(test)))
