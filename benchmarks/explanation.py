@@ -36,9 +36,9 @@ cover it. The score of a metric in an interval is the maximum, or the mean, over
 steps of the interval; metrics are ranked by it, ties at random (mean of 100 draws).
 The maximum is InterFusion's way, which takes the lowest likelihood of an interval. With
 m true metrics, HitRate@100% is the share of them among the first m of the ranking and
-HitRate@150% that among the first floor(1.5 m), means over all intervals. The InterFusion
-score (IPS; Li et al., KDD 2021) is the mean of the same shares over all steps of the
-intervals, so that long ones weigh more; nothing is left out for not being detected. Of
+HitRate@150% that among the first floor(1.5 m), means over all intervals. The
+InterFusion score (IPS; Li et al., KDD 2021) is the mean of the same shares over the
+steps of all intervals, so that long ones weigh more; none is left out as undetected. Of
 PCA the number of components, of steps or of pieces, is the one with the best
 HitRate@100%, found on the same labels. Figures are means over the seeds. "Ahead" is by
 how much the explainer is so of the best peer, which may be another one for each figure,
@@ -139,7 +139,7 @@ METHODS = {
 
 def injected(arguments):
     """A table for each set: a row per case, a column per method."""
-    seeds = range(3 if arguments.seeds is None else arguments.seeds)
+    seeds = range(arguments.seeds)
     methods = {
         name: method
         for name, method in METHODS.items()
@@ -150,11 +150,12 @@ def injected(arguments):
         fitted = [_fit(one, seed) for seed, one in enumerate(series)]
         header = ["sigmas", "bands", "dates", "missing"]
         header += [title for title, _ in methods.values()]
-        rows = _rows(fitted, [function for _, function in methods.values()])
-        show(f"Injected: {name}", [*header, "ahead"], rows)
+        header += ["ahead"] if len(methods) > 1 and "explainer" in methods else []
+        rows = _rows(fitted, methods, ahead=header[-1] == "ahead")
+        show(f"Injected: {name}", header, rows)
 
 
-def _rows(fitted, functions):
+def _rows(fitted, methods, ahead):
     n_bands = fitted[0].test.X.shape[1]
     for case in CASES:
         if n_bands == 2 and case.bands == "several":
@@ -164,14 +165,13 @@ def _rows(fitted, functions):
         tests = [_inject(one, case, seed) for seed, one in enumerate(fitted)]
         best = [
             _best(tests, [function(*pair) for pair in zip(fitted, tests, strict=True)])
-            for function in functions
+            for _, function in methods.values()
         ]
-        dates = f"{case.dates} {'scattered' if case.scattered else 'in a block'}"
-        if case.dates == 1:
-            dates = "1"
+        layout = "scattered" if case.scattered else "in a block"
+        dates = f"{case.dates} {layout}" if case.dates > 1 else 1
         cells = [case.sigmas, case.bands, dates, f"{case.missing:.0%}"]
         cells += [f"{figure:.3f}" for figure, _ in best]
-        yield [*cells, _ahead(tests, *best)]
+        yield [*cells, _ahead(tests, *best)] if ahead else cells
 
 
 def _best(tests, variants):
@@ -195,8 +195,6 @@ def _best(tests, variants):
 
 def _ahead(tests, explainer, *others):
     """How far the first is ahead of the best of the others, with an interval."""
-    if not others:
-        return ""
     peer = max(others, key=lambda pair: pair[0])
     random = check_random_state(0)
     differences = np.zeros(N_BOOTSTRAPS)
@@ -286,9 +284,8 @@ def _inject(fitted, case, seed):
             dates = np.arange(case.dates) + random.randint(n_dates - case.dates + 1)
             sign[i] = random.choice([-1, 1])
         truth[i][np.ix_(bands, dates)] = True
-        hidden[i, :, random.permutation(n_dates)[: round(case.missing * n_dates)]] = (
-            True
-        )
+        n_hidden = round(case.missing * n_dates)
+        hidden[i, :, random.permutation(n_dates)[:n_hidden]] = True
     season = peers.ClassSeason(train.X, train.y, train.period)
     X = test.X + case.sigmas * season.std(test.y, n_dates) * sign * truth
     X = np.where(hidden, np.nan, X).astype(test.X.dtype)
@@ -300,7 +297,7 @@ def _inject(fitted, case, seed):
 
 def servers(arguments):
     """A table: a row per method and aggregation."""
-    seeds = range(3 if arguments.seeds is None else arguments.seeds)
+    seeds = range(arguments.seeds)
     causes = [cause for found in sets.server_causes() for cause in found]
     lengths = np.array([stop - start for start, stop, _ in causes])
     shares = {}  # of each row and interval: HitRate@100 %, HitRate@150 %
@@ -402,7 +399,7 @@ PARTS = {"injected": injected, "servers": servers}
 def main():
     parser = argparse.ArgumentParser(description="Abnormal cells beside peers.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--seeds", type=int, help="how many, from 0: 3 by default")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument(
         "--only",
         type=lambda text: text.split(","),
