@@ -45,6 +45,28 @@ def servers():
     return sets
 
 
+def server_causes():
+    """Which metrics explain the anomalies of `servers`.
+
+    Returns
+    -------
+    list of lists of (start, stop, metrics)
+        Of each server and interval: the first step, the one after the last, and the
+        metrics, (n,) of int, counted from 0.
+    """
+    causes = []
+    for path in sorted((home() / "asd").glob("omi-*.txt")):
+        found = []
+        # As the files have it: metrics count from 1, the last step belongs to it.
+        for line in path.read_text().split():
+            steps, metrics = line.split(":")
+            start, last = map(int, steps.split("-"))
+            metrics = np.array([int(metric) for metric in metrics.split(",")])
+            found.append((start, last + 1, metrics - 1))
+        causes.append(found)
+    return causes
+
+
 def fire():
     """Acquisitions of one forest pixel that burnt on 2024-03-23.
 

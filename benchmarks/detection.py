@@ -372,9 +372,7 @@ def servers(seeds):
 
 def _server_rows(train, test, seed):
     """(method, score), scores of each step of test, (t,)."""
-    center, scale = train.mean(axis=0), train.std(axis=0)
-    scale = np.where(scale > 1e-6, scale, 1)
-    train, test = (train - center) / scale, (test - center) / scale
+    train, test = peers.scale(train, test)
     X, new = peers.pieces(train), peers.pieces(test)
     spread = partial(peers.average_pieces, n_steps=len(test))
 

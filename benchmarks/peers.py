@@ -328,6 +328,13 @@ def of_label(scores, classes):
 PIECE, STEP = 30, 10
 
 
+def scale(train, test):
+    """Both (n_steps, n_bands) series with the bands scaled as in the first."""
+    center, spread = train.mean(axis=0), train.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1)
+    return (train - center) / spread, (test - center) / spread
+
+
 def pieces(series):
     """Pieces of a (n_steps, n_bands) series, (n_pieces, n_bands, PIECE)."""
     return np.lib.stride_tricks.sliding_window_view(series, PIECE, axis=0)[::STEP]
