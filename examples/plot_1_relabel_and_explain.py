@@ -39,7 +39,8 @@ breaks = nearest_break(labels, label_time)
 print(f"breaks within 3 dates: {break_within(data.break_at, breaks, 3):.2f}")
 
 # %%
-# The labels of some series that changed; the mark is the given label.
+# The labels of some series that changed, pale where they are in doubt; the mark is the
+# given label.
 
 changed = np.flatnonzero(breaks >= 0)
 TimelineDisplay.from_estimator(
@@ -47,19 +48,18 @@ TimelineDisplay.from_estimator(
 )
 
 # %%
-# Which bands and dates tell of the change of the first of them.
+# Which bands and dates tell of the change of the first of them, and what would have
+# been seen without it.
 
 explainer = GibbsExplainer(FrozenEstimator(relabeler.detector_), random_state=0)
 explainer.fit(X, y, label_time=label_time)
-one = changed[:1]
-cells = explainer.explain(
-    X[one], y[one], label_time=label_time[one], changed=labels[one] != y[one, None]
-)
-AttributionDisplay(
-    cells[0],
-    series=X[one[0]],
-    dates=data.dates,
+AttributionDisplay.from_estimator(
+    explainer,
+    X,
+    y,
+    label_time=label_time,
+    sample=changed[0],
+    changed=labels != static,
+    change_time=breaks[changed[0]],
     band_names=data.band_names,
-    label_time=label_time[one[0]],
-    change_time=breaks[one[0]],
-).plot()
+)

@@ -101,8 +101,9 @@ is another.</caption>
 <p>{{ explained }}. Pictured are, of the samples with cells that stand out where there
 are such, the one with the most evidence, one in the middle and the one with the least.
 The darker a cell, the more probable it is that
-this band at this date is not what the label makes one expect. Grey was not observed.
-The line in each row is the band itself, between its lowest and its highest value.</p>
+this band at this date is not what the label makes one expect. Hatched was not
+observed. Above each date and beside each band is the mean of its cells; on top are the
+series of the bands with the highest means.</p>
 {% for item in attributions %}{{ picture(item) }}{% endfor %}
 {% endif %}
 </main>
@@ -213,22 +214,27 @@ def _timelines(result, truth):
     rows = _evenly(changed, _N_TIMELINES)
     series = result.series
     labels = np.where(series.covered, result.labels.astype(object), None)[rows]
+    probabilities = result.probability[rows]
     names = [str(name) for name in series.samples[rows]]
     times = result.label_time[rows]
     caption = (
-        f"{len(rows)} of the {len(changed)} samples that change. The diamond is the "
-        "given label."
+        f"{len(rows)} of the {len(changed)} samples that change. Strips are filled to "
+        "the probability of the label. The diamond is the given label."
     )
     if truth is not None:
         # Strips in pairs: found, then true.
         true = np.where(series.covered, truth.astype(object), None)[rows]
         labels = np.stack([labels, true], axis=1).reshape(-1, labels.shape[1])
+        certain = np.ones_like(probabilities)
+        probabilities = np.stack([probabilities, certain], axis=1)
+        probabilities = probabilities.reshape(labels.shape)
         names = [part for name in names for part in (name, "truth")]
         times = np.stack([times, np.full(len(rows), -1)], axis=1).ravel()
         caption += " Below each sample is its true label."
     figure = _figure(8, 1 + 0.26 * len(labels))
     TimelineDisplay(
         labels,
+        probabilities=probabilities,
         dates=series.dates,
         label_time=times,
         sample_names=names,
@@ -266,7 +272,8 @@ def _attribution(result, row):
     changes = np.flatnonzero(result.changes[:, 0] == row)
     times = result.changes[changes, 1]
     label_time = result.label_time[row] - inside[0]
-    figure = _figure(8, 1.1 + 0.3 * len(series.bands))
+    n_bands = len(series.bands)
+    figure = _figure(8, 1.3 + 0.3 * n_bands + 0.8 * min(n_bands, 3))
     AttributionDisplay(
         result.attribution[row][:, shown],
         series=series.X[row][:, shown],
@@ -286,7 +293,7 @@ def _attribution(result, row):
             told.append(f"The change of {date}:{some} strongest in {names}, on {when}.")
     told = " ".join(told)
     caption = f"{_tell_timeline(result, row)} {told}"
-    return _encode(figure), f"Heat map of bands by dates. {told}", caption
+    return _encode(figure), f"Heat map of bands by dates, with series. {told}", caption
 
 
 def _evenly(values, n):
