@@ -56,7 +56,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from scipy.special import expit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -361,7 +360,6 @@ def _viterbi_in_numpy(evidence, cost):
 
 # explanation -------------------------------------------------------------------
 
-PRIOR_LOGIT, COUPLING = -2.5, 0.8
 FIRST_RESULT = """
 import pickle, sys, time
 explainer, X, y = pickle.load(open(sys.argv[1], "rb"))
@@ -374,13 +372,17 @@ print(time.perf_counter() - start)
 def explanation():
     """Sweeps beside NumPy and Python, and a million cells from end to end."""
     rng = np.random.default_rng(0)
-    odds, uniforms = rng.normal(size=(500, 6, 92)), rng.random((500, 6, 92))
+    odds, uniforms = rng.normal(size=(500, 6, 92)), rng.random((500, 6, 93))
     odds[rng.random(odds.shape) < 0.2] = np.nan
     state, few = np.zeros(odds.shape, dtype=bool), slice(5)
 
+    defaults = GibbsExplainer()
+    rates, lengths = np.meshgrid(defaults.flag_rate, defaults.run_length)
+    regimes = rates.ravel(), lengths.ravel().astype(float)
+
     def sweep(kernel, cells=slice(None)):
-        prior = PRIOR_LOGIT, np.inf, COUPLING, 0.0
-        return kernel(odds[cells], *prior, uniforms[cells], state[cells].copy())
+        found = state[cells].copy()
+        return kernel(odds[cells], *regimes, 0.0, uniforms[cells], found)
 
     np.testing.assert_allclose(sweep(_sweep_in_numpy, few), sweep(gibbs.sweep, few))
     seconds = in_turn(
@@ -422,23 +424,49 @@ def explanation():
     table.add("first 10 series of a new process", np.array(taken[1:]), "")
 
 
-def _sweep_in_numpy(odds, logit, _, coupling, __, uniforms, state):
-    """A loop over dates, of arrays of all else."""
-    conditional = np.full(odds.shape, np.nan)
-    seen = ~np.isnan(odds)
-    pull = np.where(seen, np.where(state, coupling, -coupling), 0)
-    # The state of the next observed date of each cell, before it is redrawn.
-    later, coming = np.zeros(odds.shape), np.zeros(odds.shape[:2])
-    for t in range(odds.shape[2] - 1, -1, -1):
-        later[:, :, t] = coming
-        coming = np.where(seen[:, :, t], pull[:, :, t], coming)
-    gone = np.zeros(odds.shape[:2])
-    for t in range(odds.shape[2]):
-        now = expit(odds[:, :, t] + logit + gone + later[:, :, t])
-        state[:, :, t] = uniforms[:, :, t] < now
-        conditional[:, :, t] = now
-        drawn = np.where(state[:, :, t], coupling, -coupling)
-        gone = np.where(seen[:, :, t], drawn, gone)
+def _sweep_in_numpy(odds, rate, run_length, _, uniforms, state):
+    """A loop over dates, of arrays of samples, bands and regimes."""
+    n_dates = odds.shape[2]
+    begins, lasts = rate / (run_length * (1 - rate)), 1 - 1 / run_length
+    seen = ~np.isnan(odds)[..., None]
+    odds = np.where(seen, odds[..., None], 0)
+    like_on, like_off = np.exp(np.minimum(odds, 0)), np.exp(np.minimum(-odds, 0))
+    shape = (n_dates, *odds.shape[:2], len(rate))
+    on, ahead, weight = np.empty(shape), np.empty(shape), np.ones(shape[1:])
+    now = np.broadcast_to(rate, shape[1:])
+    for t in range(n_dates):
+        # Before the first observed date the chain is where it always is.
+        ahead[t] = now if t == 0 else now * lasts + (1 - now) * begins
+        ahead[t] = np.where(seen[:, :, :t].any(axis=2), ahead[t], rate)
+        total = ahead[t] * like_on[:, :, t] + (1 - ahead[t]) * like_off[:, :, t]
+        filtered = ahead[t] * like_on[:, :, t] / total
+        on[t] = now = np.where(seen[:, :, t], filtered, now)
+        weight = np.where(seen[:, :, t], weight * total, weight)
+        weight = weight / weight.max(axis=2, keepdims=True)
+    weight = weight / weight.sum(axis=2, keepdims=True)
+    drawn = (uniforms[:, :, -1:] >= np.cumsum(weight, axis=2)).sum(axis=2)
+    drawn = np.minimum(drawn, len(rate) - 1)[..., None]
+    conditional = np.full(seen.shape[:3], np.nan)
+    later = flagged = coming = None
+    for t in range(n_dates - 1, -1, -1):
+        if later is None:
+            smooth, chance = on[t], on[t]
+        else:
+            then_on = on[t] * lasts / coming
+            then_off = on[t] * (1 - lasts) / (1 - coming)
+            smooth = later * then_on + (1 - later) * then_off
+            chance = np.where(flagged, then_on, then_off)
+            never = ~seen[:, :, t + 1 :].any(axis=2)
+            smooth, chance = (np.where(never, on[t], p) for p in (smooth, chance))
+        draw = uniforms[:, :, t, None] < np.take_along_axis(chance, drawn, axis=2)
+        known = seen[:, :, t]
+        conditional[:, :, t] = np.where(known, (weight * smooth), np.nan).sum(axis=2)
+        state[:, :, t] = np.where(known, draw, state[:, :, t, None])[..., 0]
+        if later is None:
+            later, flagged, coming = smooth, draw, ahead[t]
+        later = np.where(known, smooth, later)
+        flagged = np.where(known, draw, flagged)
+        coming = np.where(known, ahead[t], coming)
     return conditional
 
 

@@ -16,10 +16,20 @@ from sklearn.utils.validation import check_is_fitted
 from . import diagnostics, gibbs
 from ._cloning import default_detector, draw_seed, fit_detector, n_bands
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
-from ._validation import check_dates, check_label_time, check_labels, check_series
+from ._validation import (
+    check_dates,
+    check_label_time,
+    check_labels,
+    check_series,
+    check_some_labels,
+)
 from ._warnings import warn
 from .explanation import MOST_R_HAT, Explanation
 from .preprocessing import BandScaler
+
+# Series from which offsets and noise are learnt, and sweeps over them.
+_LEAST_SERIES, _MOST_SERIES = 10, 300
+_N_NOISE_SWEEPS = 15
 
 
 class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -47,15 +57,11 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     n_chains : int, default=2
         Independent chains that the answer is averaged over. They start apart, with no
         cell set aside and with all of them, in turn.
-    prior_logit : float, default=-2.5
-        Log-odds that a cell is anomalous before anything is seen, :math:`\alpha`.
-    prior_strength : float, default=None
-        Number of cells that these odds count for, :math:`m`: the rate of anomalous
-        cells then differs from sample to sample, with a beta prior. None takes the
-        rate for known.
-    coupling : float, default=0.8
-        Log-odds by which one neighbour in time pulls a cell to its own state,
-        :math:`\kappa`; 0 makes the dates of a band independent given the latents.
+    flag_rate : float or array-like of float, default=(0.003, 0.02, 0.1)
+        Share of a band's dates that are anomalous before anything is seen. Of several
+        the series of each band follows one, all of them as likely.
+    run_length : float or array-like of float, default=(1, 3, 8, 20)
+        Observed dates in a row that an anomaly of a band lasts on average, likewise.
     band_coupling : float, default=0.0
         Log-odds by which all other bands of the date together pull a cell to a state
         they share, :math:`\kappa_B`.
@@ -89,6 +95,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     band_std_ : ndarray of shape (n_bands,)
         Standard deviation of the same; 1 for a band that does not vary, NaN for a
         band without any.
+    offset_std_ : ndarray of shape (n_bands,)
+        How far the series of each band lie above or below what the latents say of
+        them: a standard deviation in units of X; 0 where the fit data have fewer than
+        10 series to tell by.
+    noise_scale_ : ndarray of shape (n_bands,)
+        What the detector's standard deviations of the values of each band are
+        multiplied by, as part of them may have been offset; 1 with fewer series.
     seed_ : int
         Seed of all chains, drawn in `fit`.
     n_bands_ : int
@@ -111,25 +124,28 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     latents of the detector and x the observed cells, the sampler draws from
 
     .. math::
-        p(s, z \mid x) \propto p(z) \, \pi(s)
-            \exp\Big(\kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]
-                + \frac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
-            \prod_{bt} N(x_{bt}; \mu_{bt}(z), \sigma_{bt}^2(z))^{1 - s_{bt}}
+        p(s, z, \delta \mid x) \propto p(z) \, N(\delta; 0, \tau^2)
+            \prod_b \Big(\frac{1}{R} \sum_r p_r(s_b)\Big)
+            \exp\Big(\frac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
+            \prod_{bt} N(x_{bt}; \mu_{bt}(z) + \delta_b,
+                           \sigma_{bt}^2(z))^{1 - s_{bt}}
                        N(x_{bt}; c_{bt}, (\lambda d_b)^2)^{s_{bt}}
 
-    where :math:`(t, t')` runs over the consecutive observed dates of a band, B is the
-    number of bands, :math:`d_b` is `band_std_` and :math:`c_{bt}` is `band_mean_`, or
-    :math:`\mu_{bt}(z)` with ``slab="latents"``: a spike and slab (George and
-    McCulloch, 1993) with an Ising prior. Of n observed cells, k of them anomalous,
-    :math:`\pi(s)` is :math:`e^{\alpha k}`, or with a `prior_strength`
-    :math:`\mathrm{B}(m r + k, m (1 - r) + n - k)`, where
-    :math:`r = 1 / (1 + e^{-\alpha})` and B is the beta function: a rate with a beta
-    prior, integrated out. Sampling alternates (Geman and Geman, 1984) between
+    a spike and slab (George and McCulloch, 1993). Here :math:`p_r` is a Markov chain
+    from one observed date of a band to the next, one for each `flag_rate` and
+    `run_length`: an Ising chain (its coupling is half the log of
+    :math:`p_{00} p_{11} / p_{01} p_{10}`), B is the number of bands, :math:`\delta_b`
+    an offset of the series that the latents do not express, whose standard deviation
+    :math:`\tau_b` is `offset_std_`, :math:`d_b` is `band_std_` and :math:`c_{bt}` is
+    `band_mean_`, or :math:`\mu_{bt}(z) + \delta_b` with ``slab="latents"``. Sampling
+    alternates (Geman and Geman, 1984) between
 
-    1. :math:`z \sim p(z \mid x_{s = 0})`, the detector's draw of its latents, with
-       the cells set aside passed to it as not observed;
-    2. for each cell :math:`p(s_{bt} = 1 \mid z, x, s_{\text{others}})`, in order of
-       date.
+    1. :math:`z \sim p(z \mid x_{s = 0}, \delta)`, the detector's draw of its latents,
+       with the cells set aside passed to it as not observed;
+    2. for each band its regime r and all its cells
+       :math:`s_b \mid z, \delta, x, s_{\text{others}}`, by forward filtering and
+       backward sampling;
+    3. :math:`\delta \mid z, s, x`, a normal distribution.
 
     The answer is the mean of these conditional probabilities over sweeps and
     chains, which has the same expectation as the mean of the indicators and less
@@ -195,10 +211,9 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "burn_in": [Interval(Integral, 0, None, closed="left")],
         "n_chains": [Interval(Integral, 1, None, closed="left")],
-        "prior_logit": [Interval(Real, None, None, closed="neither")],
-        "coupling": [Interval(Real, 0, None, closed="left")],
+        "flag_rate": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "run_length": [Interval(Real, 1, None, closed="left"), "array-like"],
         "band_coupling": [Interval(Real, 0, None, closed="left")],
-        "prior_strength": [Interval(Real, 0, None, closed="neither"), None],
         "slab": [StrOptions({"band", "latents"})],
         "slab_scale": [Interval(Real, 0, None, closed="neither")],
         "correction": [StrOptions({"metropolis"}), None],
@@ -214,9 +229,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         n_iter=20,
         burn_in=10,
         n_chains=2,
-        prior_logit=-2.5,
-        prior_strength=None,
-        coupling=0.8,
+        flag_rate=(0.003, 0.02, 0.1),
+        run_length=(1, 3, 8, 20),
         band_coupling=0.0,
         slab="band",
         slab_scale=3.0,
@@ -229,9 +243,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.n_iter = n_iter
         self.burn_in = burn_in
         self.n_chains = n_chains
-        self.prior_logit = prior_logit
-        self.prior_strength = prior_strength
-        self.coupling = coupling
+        self.flag_rate = flag_rate
+        self.run_length = run_length
         self.band_coupling = band_coupling
         self.slab = slab
         self.slab_scale = slab_scale
@@ -268,6 +281,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
+        self._regimes = _check_regimes(self.flag_rate, self.run_length)
         detector = default_detector(self.detector)
         series = check_series(self, X, reset=True, n_bands=n_bands(detector))
         random_state = check_random_state(self.random_state)
@@ -276,8 +290,43 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.band_mean_, self.band_std_ = bands.mean_, bands.scale_
         self.n_timesteps_ = series.shape[2]
         self._n_features_out = self.n_bands_ * self.n_timesteps_
-        self.detector_ = fit_detector(detector, series, y, label_time, random_state)
+        fitted = fit_detector(detector, series, y, label_time, random_state)
+        self.offset_std_, self.noise_scale_ = self._find_noise(
+            fitted, series, y, label_time
+        )
+        self.detector_ = fitted
         return self
+
+    def _find_noise(self, detector, X, y, label_time):
+        """Spread of the offsets of each band, and of values around latents and offset.
+
+        By stochastic expectation and maximisation (Celeux and Diebolt, 1985): sweeps
+        over the series, each followed by what is drawn in it comes to. Cells that are
+        set aside, such as those of series that have changed, have no say.
+        """
+        times = check_label_time(label_time, len(X), X.shape[2])
+        wanted = ~np.isnan(X).all(axis=(1, 2))
+        if y is not None:
+            labels, labelled = check_some_labels(y, len(X))
+            wanted &= labelled
+        rows = np.flatnonzero(wanted)
+        if len(rows) < _LEAST_SERIES:
+            return np.zeros(X.shape[1]), np.ones(X.shape[1])
+        n = min(len(rows), _MOST_SERIES)
+        rows = rows[np.linspace(0, len(rows) - 1, n).astype(np.intp)]
+        if y is not None:
+            y = labels[np.cumsum(labelled)[rows] - 1]
+        times = None if times is None else times[rows]
+        nothing = np.zeros((n, X.shape[2]), dtype=bool)
+        chain = _Chain(self, detector, -2, X[rows], y, times, nothing, None)
+        chain.offset_std = np.nan_to_num(self.band_std_)
+        chain.noise_scale = np.ones(X.shape[1])
+        for _ in range(_N_NOISE_SWEEPS):
+            chain.sweep()
+            middle = np.median(np.abs(chain.offset[:, :, 0]), axis=0)
+            chain.offset_std = 1.4826 * middle.astype(np.float64)
+            chain.noise_scale *= chain.relative_noise()
+        return chain.offset_std, chain.noise_scale
 
     def explain(self, X, y=None, *, label_time=None, dates=None, changed=None):
         """Probability that each cell is anomalous.
@@ -434,9 +483,11 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         means, variances = np.zeros((2, 2 * self.n_chains, *X.shape))
         traces = np.empty((self.n_chains, self.n_iter, len(X)))
         for c in range(self.n_chains):
-            chain = _Chain(self, c, X, y, label_time, changed, dates)
+            chain = _Chain(self, self.detector_, c, X, y, label_time, changed, dates)
+            chain.offset_std, chain.noise_scale = self.offset_std_, self.noise_scale_
             for sweep in range(-self.burn_in, self.n_iter):
-                found = chain.sweep(corrected=sweep >= -(self.burn_in // 2))
+                correct = self.correction and sweep >= -(self.burn_in // 2)
+                found = chain.sweep(weigh=self.correction, correct=correct)
                 if sweep < 0:
                     continue
                 probability += found
@@ -481,14 +532,19 @@ class _Chain:
 
     Attributes
     ----------
+    offset_std, noise_scale : ndarrays of shape (n_bands,)
+        As fitted; to be set before the first sweep.
+    offset : ndarray of shape (n_samples, n_bands, 1)
+        The last one drawn.
     mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
-        What the latents say of every cell if nothing has happened.
+        What latents and offset say of every cell if nothing has happened.
     accepted : ndarray of shape (n_samples,)
         Share of the latents' last draw that was taken.
     """
 
-    def __init__(self, explainer, number, X, y, label_time, changed, dates):
+    def __init__(self, explainer, detector, number, X, y, label_time, changed, dates):
         self.explainer = explainer
+        self.detector = detector
         self.X = X
         self.values = X.astype(np.float64, copy=False)
         self.hidden = changed
@@ -498,30 +554,54 @@ class _Chain:
         self.streams = gibbs.SampleStreams(explainer.seed_, number, X, y, label_time)
         # Chains that start apart and end up together have found the same answer.
         self.state = np.full(X.shape, number % 2 == 1)
+        self.offset = np.zeros((*X.shape[:2], 1), dtype=X.dtype)
         self.accepted = np.ones(len(X))
         self.latents = None
 
-    def sweep(self, corrected):
-        """Redraw the latents, then every cell: conditional probability of each."""
-        if self.explainer.correction is None:
-            self.mean, self.std = self._ask("_posterior_draw", rng=self.streams)
+    def sweep(self, weigh=False, correct=False):
+        """Redraw latents, cells and offsets: conditional probability of each cell.
+
+        Parameters
+        ----------
+        weigh : bool
+            Whether to draw latents that can be corrected.
+        correct : bool
+            Whether to stay, perhaps, where the last draw led.
+        """
+        if weigh:
+            self._propose(correct)
         else:
-            self._propose(corrected)
-        return gibbs.sweep(
+            drawn = self._ask("_posterior_draw", rng=self.streams)
+            self.mean, self.std = self._spike(*drawn)
+        n, n_bands, n_timesteps = self.X.shape
+        conditional = gibbs.sweep(
             self._log_odds(),
-            float(self.explainer.prior_logit),
-            self._prior_strength,
-            float(self.explainer.coupling),
+            *self.explainer._regimes,
             float(self.explainer.band_coupling),
-            self.streams.random(self.X.shape),
+            self.streams.random((n, n_bands, n_timesteps + 1)),
             self.state,
         )
+        if self.offset_std.any():
+            self._draw_offset()
+        return conditional
 
     def _ask(self, step, **more):
         """Have the detector do a step, with the cells set aside not observed."""
         missing = self.state | self.hidden[:, np.newaxis]
-        step = getattr(self.explainer.detector_, step)
-        return step(self.X, missing, **self.given, **more)
+        step = getattr(self.detector, step)
+        return step(self.X - self.offset, missing, **self.given, **more)
+
+    def _spike(self, mean, std):
+        """What latents say of every cell, with the offset and in the noise there is."""
+        return mean + self.offset, std * self.noise_scale[:, np.newaxis]
+
+    def relative_noise(self):
+        """Spread of the cells that are not set aside, in units of `std`, by band."""
+        normal = ~np.isnan(self.X) & ~self.state
+        away = np.where(normal, (self.values - self.mean) / self.std, 0)
+        count = normal.sum(axis=(0, 2))
+        square = (away**2).sum(axis=(0, 2)) / np.maximum(count, 1)
+        return np.where((count > 0) & (square > 0), np.sqrt(square), 1)
 
     def _log_odds(self):
         explainer = self.explainer
@@ -535,11 +615,6 @@ class _Chain:
         )
 
     @property
-    def _prior_strength(self):
-        strength = self.explainer.prior_strength
-        return np.inf if strength is None else float(strength)
-
-    @property
     def _centred(self):
         return self.explainer.slab == "latents"
 
@@ -547,13 +622,31 @@ class _Chain:
     def _slab_std(self):
         return self.explainer.slab_scale * self.explainer.band_std_
 
-    def _propose(self, corrected):
-        """Draw latents, and take them, or, once corrected, perhaps stay."""
+    def _draw_offset(self):
+        """Redraw what sets the series apart from what the latents say of it."""
+        seen = ~np.isnan(self.X) & ~self.hidden[:, np.newaxis]
+        spread = np.where(self.state, self._slab_std[:, np.newaxis], self.std)
+        if not self._centred:
+            seen &= ~self.state
+        precision = np.where(seen, 1 / spread**2, 0)
+        away = np.where(seen, self.values - self.mean + self.offset, 0)
+        prior = self.offset_std[:, np.newaxis]
+        known = 1 / (precision.sum(axis=2, keepdims=True) * prior**2 + 1)
+        mean = known * prior**2 * (precision * away).sum(axis=2, keepdims=True)
+        numbers = self.streams.standard_normal(mean.shape)
+        drawn = mean + prior * np.sqrt(known) * numbers
+        self.mean = self.mean + (drawn - self.offset)
+        self.offset = drawn.astype(self.X.dtype)
+
+    def _propose(self, correct):
+        """Draw latents, and take them, or perhaps stay."""
         new = Draw(*self._ask("_latent_draw", rng=self.streams))
+        mean, std = self._spike(new.mean, new.std)
+        new = new._replace(mean=mean, std=std)
         n, n_blocks = new.log_weight.shape
         uniforms = self.streams.random((n, n_blocks))
         accept = np.ones((n, n_blocks), dtype=bool)
-        if corrected and self.latents is not None:
+        if correct and self.latents is not None:
             # By how much the density of the draw exceeds that of what would stay, each
             # in units of how probably it is drawn.
             blocks = new.block, n_blocks
@@ -606,6 +699,30 @@ class Draw(NamedTuple):
     std: np.ndarray
     log_weight: np.ndarray
     block: np.ndarray
+
+
+def _check_regimes(flag_rate, run_length):
+    """Every rate with every run length, as two arrays."""
+    found = []
+    for name, values, wanted, right in (
+        ("flag_rate", flag_rate, "between 0 and 1", lambda v: (v > 0) & (v < 1)),
+        ("run_length", run_length, "of at least 1", lambda v: v >= 1),
+    ):
+        values = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        if values.ndim > 1 or len(values) == 0 or not right(values).all():
+            raise ValueError(
+                f"{name} must be a number {wanted}, or several; got {values.tolist()}."
+            )
+        found.append(values)
+    rate, length = (part.ravel() for part in np.meshgrid(*found))
+    begins = rate / (length * (1 - rate))
+    if (begins > 1).any():
+        worst = begins.argmax()
+        raise ValueError(
+            f"flag_rate={rate[worst]} is more than runs of run_length={length[worst]} "
+            "dates can make up, with a normal date at least between two of them."
+        )
+    return rate, length
 
 
 def _check_changed(changed, shape):

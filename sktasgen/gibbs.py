@@ -51,43 +51,35 @@ def log_density_ratio(X, mean, std, slab_mean, slab_std, centred):
 
 
 @njit(cache=True, nogil=True)
-def sweep(
-    log_odds, prior_logit, prior_strength, coupling, band_coupling, uniforms, state
-):
-    r"""Redraw every cell indicator once, in order of date, given all the others.
+def sweep(log_odds, rate, run_length, band_coupling, uniforms, state):
+    r"""Redraw the indicators of every band, all dates at once, given the other bands.
 
-    One systematic scan of Gibbs sampling (Geman and Geman, 1984) from
+    One scan of blocked Gibbs sampling from
 
     .. math::
-        p(s) \propto \pi(s) \exp\Big(\sum_{bt} \ell_{bt} s_{bt}
-                 + \kappa \sum_{b, (t, t')} [s_{bt} = s_{bt'}]
-                 + \tfrac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
+        p(s) \propto \prod_b \Big( \frac{1}{R} \sum_r p_r(s_b) \Big)
+            \exp\Big(\sum_{bt} \ell_{bt} s_{bt}
+                + \frac{\kappa}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
 
-    for each sample, where :math:`\ell` is `log_odds`, :math:`\kappa` is `coupling`,
-    :math:`\kappa_B` is `band_coupling`, B the number of bands, and :math:`(t, t')`
-    runs over the consecutive observed dates of band b. The observed dates either side
-    of a gap are thus neighbours: dates on which nothing was seen can be added to a
-    series or left out without changing the answer. The prior :math:`\pi` is that of
-    independent indicators whose common rate is known or has a beta distribution,
-    integrated out.
+    for each sample, where :math:`\ell` is `log_odds`, :math:`\kappa` is
+    `band_coupling`, B the number of bands, and :math:`p_r` the stationary Markov chain
+    of the indicators of a band, from one observed date to the next, of which the share
+    ``rate[r]`` is anomalous, in runs of ``run_length[r]`` dates on average: an Ising
+    chain, told by what one may know of it. Dates on which nothing was seen can be
+    added to a series or left out without changing the answer.
 
     Parameters
     ----------
     log_odds : ndarray of shape (n_samples, n_bands, n_timesteps)
         Log of the odds that a cell is anomalous, before prior and neighbours are
         heard; NaN marks a cell that is not observed.
-    prior_logit : float
-        Log-odds of the prior rate, or of its mean.
-    prior_strength : float
-        Number of cells that the prior rate counts for, the sum of the parameters of
-        its beta distribution; inf for a known rate.
-    coupling : float
-        Log-odds that one neighbour in time adds in favour of its own state.
+    rate, run_length : ndarrays of shape (n_regimes,)
+        Of the chains that a band may follow, all of them as likely.
     band_coupling : float
         Log-odds that all other bands of the date together add in favour of a state
         they agree on.
-    uniforms : ndarray of shape (n_samples, n_bands, n_timesteps)
-        Uniform random numbers in [0, 1), one for each cell.
+    uniforms : ndarray of shape (n_samples, n_bands, n_timesteps + 1)
+        Uniform random numbers in [0, 1), one for each cell and one for the regime.
     state : ndarray of shape (n_samples, n_bands, n_timesteps), dtype bool
         The indicators, redrawn in place: True = anomalous. Cells that are not
         observed are neither read nor written.
@@ -95,72 +87,96 @@ def sweep(
     Returns
     -------
     ndarray of shape (n_samples, n_bands, n_timesteps)
-        Probability that each cell is anomalous given the indicators of the others
-        as they stood when it was redrawn; NaN where not observed. Averaged over
-        sweeps it estimates the marginal with less variance than the indicators.
+        Probability that each cell is anomalous given the indicators of the other
+        bands as they stood; NaN where not observed. Averaged over sweeps it estimates
+        the marginal with less variance than the indicators.
+
+    References
+    ----------
+    S. L. Scott, "Bayesian methods for hidden Markov models: recursive computing in the
+    21st century", Journal of the American Statistical Association 97 (2002): forward
+    filtering and backward sampling.
     """
     n_samples, n_bands, n_timesteps = log_odds.shape
+    n_regimes = len(rate)
     conditional = np.full(log_odds.shape, np.nan)
-    # More could not be told from it, and its exponential would overflow.
-    coupling = min(coupling, 300.0)
     per_band = band_coupling / max(n_bands - 1, 1)
-    known_rate = prior_strength == np.inf
-    prior = exp(-prior_logit)
-    strength_on = prior_strength * _expit(prior_logit)
-    strength_off = prior_strength * _expit(-prior_logit)
+    # From a date that is normal, or anomalous, to an anomalous one.
+    begins, lasts = rate / (run_length * (1 - rate)), 1 - 1 / run_length
     dates = np.empty(n_timesteps, dtype=np.int64)
-    # Odds against a flag, and what a neighbour makes of them.
-    against = np.empty(n_timesteps)
-    after_flag, after_none = np.empty(n_timesteps), np.empty(n_timesteps)
-    pull_of_flag, pull_of_none = exp(-coupling), exp(coupling)
     excess = np.empty(n_timesteps)
+    # Given the dates up to one: that it is anomalous, or not; and before it was seen.
+    on, off, ahead = np.empty((3, n_timesteps, n_regimes))
+    weight, later = np.empty(n_regimes), np.empty(n_regimes)
     for i in range(n_samples):
-        # Flagged cells of each date less the others, and of the sample.
+        # Bands of each date that are flagged, less the others.
         excess[:] = 0.0
-        n_seen = n_flagged = 0
         for b in range(n_bands):
             for t in range(n_timesteps):
                 if not isnan(log_odds[i, b, t]):
                     excess[t] += 1.0 if state[i, b, t] else -1.0
-                    n_seen += 1
-                    n_flagged += state[i, b, t]
         for b in range(n_bands):
             n_dates = 0
             for t in range(n_timesteps):
                 dates[n_dates] = t
                 n_dates += not isnan(log_odds[i, b, t])
-            # All but the prior and the date before, which is still to be redrawn.
+            if n_dates == 0:
+                continue
+            weight[:] = 1.0
             for j in range(n_dates):
                 t = dates[j]
-                logit = log_odds[i, b, t]
-                logit += per_band * (excess[t] - (1.0 if state[i, b, t] else -1.0))
+                excess[t] -= 1.0 if state[i, b, t] else -1.0
+                odds = log_odds[i, b, t] + per_band * excess[t]
+                like_on, like_off = exp(min(odds, 0.0)), exp(min(-odds, 0.0))
+                for r in range(n_regimes):
+                    coming = rate[r]
+                    if j > 0:
+                        coming = on[j - 1, r] * lasts[r] + off[j - 1, r] * begins[r]
+                    ahead[j, r] = coming
+                    on[j, r] = coming * like_on
+                    off[j, r] = (1.0 - coming) * like_off
+                    total = max(on[j, r] + off[j, r], 1e-300)
+                    on[j, r] /= total
+                    off[j, r] /= total
+                    weight[r] *= total
+                weight /= weight.max()
+            weight /= weight.sum()
+            drawn = _draw(weight, uniforms[i, b, n_timesteps])
+            later[:] = on[n_dates - 1]
+            flagged = uniforms[i, b, dates[n_dates - 1]] < later[drawn]
+            for j in range(n_dates - 1, -1, -1):
+                t = dates[j]
                 if j + 1 < n_dates:
-                    logit += coupling if state[i, b, dates[j + 1]] else -coupling
-                against[j] = exp(-logit) if logit > -709 else np.inf
-            if known_rate:
-                # For both states of the date before: none need wait for the last.
-                for j in range(n_dates):
-                    after_flag[j] = 1.0 / (1.0 + against[j] * prior * pull_of_flag)
-                    after_none[j] = 1.0 / (1.0 + against[j] * prior * pull_of_none)
-            flagged, pull = False, 1.0
-            for j in range(n_dates):
-                t = dates[j]
-                was_flagged = state[i, b, t]
-                if known_rate and j > 0:
-                    probability = after_flag[j] if flagged else after_none[j]
-                else:
-                    if not known_rate:
-                        n_flagged -= was_flagged
-                        n_others = n_seen - 1 - n_flagged
-                        prior = (strength_off + n_others) / (strength_on + n_flagged)
-                    probability = 1.0 / (1.0 + against[j] * prior * pull)
-                flagged = uniforms[i, b, t] < probability
-                conditional[i, b, t] = probability
+                    for r in range(n_regimes):
+                        then_on = _share(on[j, r] * lasts[r], ahead[j + 1, r])
+                        then_off = _share(
+                            on[j, r] * (1 - lasts[r]), 1 - ahead[j + 1, r]
+                        )
+                        if r == drawn:
+                            probability = then_on if flagged else then_off
+                        later[r] = later[r] * then_on + (1 - later[r]) * then_off
+                    flagged = uniforms[i, b, t] < probability
+                conditional[i, b, t] = min((weight * later).sum(), 1.0)
                 state[i, b, t] = flagged
-                excess[t] += 2.0 * flagged - 2.0 * was_flagged
-                n_flagged += flagged
-                pull = pull_of_flag if flagged else pull_of_none
+                excess[t] += 1.0 if flagged else -1.0
     return conditional
+
+
+@njit(cache=True, nogil=True)
+def _draw(weight, uniform):
+    """Index drawn with probabilities that add up to 1."""
+    so_far = 0.0
+    for r in range(len(weight)):
+        so_far += weight[r]
+        if uniform < so_far:
+            return r
+    return len(weight) - 1
+
+
+@njit(cache=True, nogil=True)
+def _share(part, total):
+    """Part of a total, at most all of it; of nothing, none."""
+    return min(part / total, 1.0) if total > 0 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -202,15 +218,6 @@ def block_log_likelihood(X, mean, std, slab_std, state, hidden, block, n_blocks)
                 away = (X[i, b, t] - mean[i, b, t]) / spread
                 total[i, block[t]] -= 0.5 * away * away + log(spread)
     return total
-
-
-@njit(cache=True, nogil=True)
-def _expit(logit):
-    """Logistic function; the sign decides the form, so that neither overflows."""
-    if logit >= 0:
-        return 1.0 / (1.0 + exp(-logit))
-    odds = exp(logit)
-    return odds / (1.0 + odds)
 
 
 class SampleStreams:

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-from scipy.special import betaln, expit
 from scipy.stats import norm
 
 # metrics ----------------------------------------------------------------------
@@ -54,45 +53,25 @@ def composite_cells(values, sample_index, days, start, step):
 # Gibbs ------------------------------------------------------------------------
 
 
-def gibbs_sweep(
-    log_odds, prior_logit, prior_strength, coupling, band_coupling, uniforms, state
-):
-    """(conditional, new state) of one scan of the indicators, cell by cell.
-
-    Each from the difference that its indicator makes to the log prior of all.
-    """
-    conditional, state = np.full(log_odds.shape, np.nan), state.copy()
-    prior = (prior_logit, prior_strength, coupling, band_coupling)
-    for i, bands in enumerate(log_odds):
-        observed = ~np.isnan(bands)
-        for band, date in np.argwhere(observed):
-            odds = bands[band, date]
-            for flag, sign in ((True, 1), (False, -1)):
-                state[i, band, date] = flag
-                odds += sign * cell_log_prior(state[i], observed, *prior)
-            conditional[i, band, date] = expit(odds)
-            flagged = uniforms[i, band, date] < conditional[i, band, date]
-            state[i, band, date] = flagged
-    return conditional, state
-
-
-def cell_log_prior(
-    state, observed, prior_logit, prior_strength, coupling, band_coupling
-):
+def cell_log_prior(state, observed, rate, run_length, band_coupling):
     """Log prior of the indicators (n_bands, n_timesteps), up to a constant."""
     total = 0.0
     for flags, seen in zip(state, observed, strict=True):
-        flags = [flag for flag, is_seen in zip(flags, seen, strict=True) if is_seen]
-        total += coupling * sum(a == b for a, b in itertools.pairwise(flags))
+        flags = [int(f) for f, is_seen in zip(flags, seen, strict=True) if is_seen]
+        chains = []
+        for share, length in zip(rate, run_length, strict=True):
+            begins = share / (length * (1 - share))
+            step = [[1 - begins, begins], [1 / length, 1 - 1 / length]]
+            chain = [1 - share, share][flags[0]] if flags else 1
+            for before, after in itertools.pairwise(flags):
+                chain *= step[before][after]
+            chains.append(chain)
+        total += np.log(np.mean(chains)) if any(chains) else -np.inf
     for flags, seen in zip(state.T, observed.T, strict=True):
         flags = [flag for flag, is_seen in zip(flags, seen, strict=True) if is_seen]
         pairs = sum(a == b for a, b in itertools.combinations(flags, 2))
         total += band_coupling * pairs / max(len(state) - 1, 1)
-    n_on = (state & observed).sum()
-    if prior_strength == np.inf:
-        return total + prior_logit * n_on
-    on, off = prior_strength * expit(prior_logit), prior_strength * expit(-prior_logit)
-    return total + betaln(on + n_on, off + observed.sum() - n_on)
+    return total
 
 
 def cell_probabilities(observed, log_joint):

@@ -123,22 +123,19 @@ def tiny_problem():
 
 
 def exact_probabilities(detector, x, explainer):
-    """Cell probabilities by enumerating every state, latents integrated out."""
+    """Cell probabilities by enumerating every state, all else integrated out."""
     observed = ~np.isnan(x)
-    common = detector.weights_ @ detector.weights_.T
+    offset = np.kron(np.diag(explainer.offset_std_**2), np.ones((x.shape[1],) * 2))
+    common = detector.weights_ @ detector.weights_.T + offset
     slab_std = explainer.slab_scale * explainer.band_std_[:, None] + np.zeros(x.shape)
     slab = norm.logpdf(x, explainer.band_mean_[:, None], slab_std)
-    strength = explainer.prior_strength
-    prior = (
-        explainer.prior_logit,
-        np.inf if strength is None else strength,
-        explainer.coupling,
-        explainer.band_coupling,
-    )
+    noise = detector.noise_ * explainer.noise_scale_[:, None] + np.zeros(x.shape)
+    rates, lengths = np.meshgrid(explainer.flag_rate, explainer.run_length)
+    prior = rates.ravel(), lengths.ravel(), explainer.band_coupling
 
     def log_joint(state):
         total = reference.cell_log_prior(state, observed, *prior)
-        spread = np.full(x.shape, detector.noise_)
+        spread = noise.copy()
         if explainer.slab == "latents":
             about_latents = np.flatnonzero(observed)
             spread[state] = slab_std[state]
@@ -162,7 +159,10 @@ def repeated(x, n):
     return x + 1e-9 * np.arange(n)[:, None, None]
 
 
-def estimated(n=3000, **params):
+FITTED = ("band_mean_", "band_std_", "offset_std_", "noise_scale_")
+
+
+def estimated(n=3000, offset_std=0.0, **params):
     """Monte-Carlo and exact probabilities of a tiny problem, and their standard error.
 
     With a function that gives the exact ones under other parameters.
@@ -173,54 +173,58 @@ def estimated(n=3000, **params):
         "n_iter": 30,
         "burn_in": 60,
         "n_chains": 1,
-        "prior_logit": -1.5,
-        "coupling": 0.6,
+        "flag_rate": [0.1, 0.3],
+        "run_length": [1.5, 3.0],
         "slab_scale": 2.0,
         "random_state": 0,
     } | params
     explainer = GibbsExplainer(FrozenEstimator(detector), **params).fit(fit_data)
+    # Not what the data say, which the detector knows nothing of.
+    explainer.offset_std_, explainer.noise_scale_ = np.full(2, offset_std), np.ones(2)
     observed = ~np.isnan(x)
     estimates = explainer.explain(repeated(x, n))
     assert np.isnan(estimates[:, ~observed]).all()
     error = estimates.std(axis=0)[observed] / np.sqrt(n)
     assert error.max() < 0.01
 
-    def exact(**other):
+    def exact(offset_std=offset_std, **other):
         mutant = clone(explainer).set_params(**other)
-        mutant.band_mean_, mutant.band_std_ = explainer.band_mean_, explainer.band_std_
+        for name in FITTED:
+            setattr(mutant, name, getattr(explainer, name))
+        mutant.offset_std_ = np.full(2, offset_std)
         return exact_probabilities(detector, x, mutant)[observed]
 
     return estimates.mean(axis=0)[observed], error, exact
 
 
-RATE = {"prior_logit": -2.0, "prior_strength": 12.0, "band_coupling": 0.5}
+CORRECTED = {"correction": "metropolis", "n_iter": 60, "burn_in": 120}
+WRONG = [{"run_length": [1.5]}, {"flag_rate": [0.2]}, {"slab_scale": 2.5}]
 
 
 @pytest.mark.parametrize(
     ("params", "wrongs"),
     [
-        ({}, [{"coupling": 0.4}, {"coupling": -0.6}, {"prior_logit": -1.0}]),
-        ({}, [{"slab_scale": 3.0}, {"band_coupling": 0.2}, {"prior_strength": 9.0}]),
-        (RATE, [{"band_coupling": 0.3}, {"prior_strength": 24.0}, {"coupling": 0.4}]),
-        ({"correction": "metropolis"}, [{"coupling": 0.4}, {"slab_scale": 3.0}]),
+        ({}, [*WRONG, {"band_coupling": 0.2}, {"offset_std": 0.5}]),
+        ({"band_coupling": 0.7}, [*WRONG, {"band_coupling": 0.4}]),
+        ({"offset_std": 0.8, "n_iter": 60}, [*WRONG, {"offset_std": 0.3}]),
+        (CORRECTED, WRONG),
+        (CORRECTED | {"slab": "latents"}, [*WRONG, {"slab": "band"}]),
         (
-            {"correction": "metropolis", "slab": "latents"},
-            [{"slab": "band"}, {"coupling": 0.4}, {"slab_scale": 3.0}],
+            CORRECTED | {"slab": "latents", "offset_std": 0.8},
+            [*WRONG, {"slab": "band"}, {"offset_std": 0.3}],
         ),
     ],
-    ids=["pseudo", "pseudo, others wrong", "rate", "corrected", "centred, corrected"],
+    ids=["pseudo", "bands", "offset", "corrected", "centred", "centred with offset"],
 )
 @pytest.mark.filterwarnings("ignore:The chains of")
 def test_probabilities_match_the_exact_posterior(params, wrongs):
     """Explanations would be wrong even where the detector is perfect.
 
-    The exact answers under a wrong coupling, prior or slab lie far outside the
-    Monte-Carlo error, so a slip in any of them fails the test.
+    The exact answers under wrong parameters lie far outside the Monte-Carlo error, so
+    a slip in any of them fails the test.
     """
-    if "correction" in params:
-        params = params | {"n_iter": 60, "burn_in": 120}
     estimate, error, exact = estimated(**params)
-    assert exact().min() < 0.25 and exact().max() > 0.8  # a problem with both answers
+    assert exact().min() < 0.3 and exact().max() > 0.8  # a problem with both answers
     np.testing.assert_array_less(np.abs(estimate - exact()), 4.5 * error)
     for wrong in wrongs:
         assert (np.abs(estimate - exact(**wrong)) / error).max() > 9, wrong
@@ -233,11 +237,11 @@ def test_draws_from_the_true_posterior_are_always_accepted():
     fit_data = np.random.default_rng(0).normal(size=(50, 2, 5))
     explainer = GibbsExplainer(
         FrozenEstimator(detector), correction="metropolis", random_state=0
-    ).fit(fit_data)
+    ).fit(fit_data[:9])  # too few to learn of other noise from
     found = explainer.explanation(repeated(x, 5))
     np.testing.assert_array_equal(found.acceptance, 1)
     # Not so where cells that are set aside have a say.
-    centred = clone(explainer).set_params(slab="latents").fit(fit_data)
+    centred = clone(explainer).set_params(slab="latents").fit(fit_data[:9])
     assert (centred.explanation(repeated(x, 5)).acceptance < 1).all()
 
 
@@ -255,8 +259,9 @@ def test_probabilities_match_the_exact_posterior_of_a_detector_without_latents()
     x = rng.normal(1.0, 0.8, (2, 5))
     x[1, 2] = np.nan
     explainer = GibbsExplainer(
-        BandDetector(), n_chains=1, prior_logit=-1, slab_scale=3, random_state=0
+        BandDetector(), n_chains=1, slab_scale=3, random_state=0
     ).fit(fit_data)
+    explainer.offset_std_, explainer.noise_scale_ = np.zeros(2), np.ones(2)
     detector = LinearGaussianDetector().set_model(
         np.repeat(explainer.detector_.mean_, 5), np.zeros((10, 1)), 1.0, 2
     )
@@ -268,7 +273,7 @@ def test_probabilities_match_the_exact_posterior_of_a_detector_without_latents()
     seen = ~np.isnan(x)
     error = estimates.std(axis=0)[seen] / np.sqrt(len(estimates))
     off = np.abs(estimates.mean(axis=0) - exact)[seen]
-    np.testing.assert_array_less(off, 4.5 * error)
+    np.testing.assert_array_less(off, 4.5 * error + 1e-5)
 
 
 def seasonal_series(n_samples, rng, n_bands=4, n_timesteps=24):
@@ -428,7 +433,8 @@ def test_float32_stays_float32(explainer, X):
     """Rasters would double in size on the way."""
     single, double = explainer.explain(X.astype(np.float32)), explainer.explain(X)
     assert single.dtype == np.float32 and double.dtype == np.float64
-    np.testing.assert_allclose(single, double, atol=0.15)
+    # One draw that rounding decides the other way takes a chain elsewhere.
+    assert np.nanmean(np.abs(single - double)) < 0.01
 
 
 def test_the_slab_is_the_spread_of_each_band_in_fit(X):
@@ -553,8 +559,11 @@ def test_bad_arguments_of_explain_are_named(explainer, X, arguments, error, mess
         ("n_iter", 0),
         ("burn_in", -1),
         ("n_chains", 0),
-        ("prior_logit", np.nan),
-        ("coupling", -0.1),
+        ("flag_rate", 0.0),
+        ("run_length", 0.5),
+        ("band_coupling", -0.1),
+        ("slab", "wide"),
+        ("correction", True),
         ("slab_scale", 0.0),
         ("batch_size", 0),
     ],
@@ -607,8 +616,7 @@ def test_series_without_an_anomaly_are_said_to_have_none(explainer, X):
     assert not found.anomalous.any()
     assert (found.change_interval == -1).all()
     # What normal cells say for themselves makes them less suspect than before.
-    prior = 1 / (1 + np.exp(2.5))
-    assert np.median(found.probability) < prior
+    assert np.median(found.probability) < np.mean(explainer.flag_rate)
 
 
 def test_series_that_are_anomalous_everywhere_are_explained_by_nothing(explainer, X):
@@ -635,7 +643,7 @@ def test_counterfactual_is_the_series_as_if_nothing_had_happened(explainer, X):
 
 def test_a_coupling_that_freezes_the_chains_is_told_of(X):
     """Where a chain began would be taken for what it found."""
-    frozen = small(n_iter=20, burn_in=10, coupling=1000.0).fit(X[8:])
+    frozen = small(n_iter=20, burn_in=10, band_coupling=1000.0).fit(X[8:])
     with pytest.warns(UserWarning, match="chains of .* of 20 samples disagree"):
         found = frozen.explanation(X)
     assert not found.converged[[0, 1, 2]].any()
@@ -677,3 +685,34 @@ def test_corrected_chains_run_with_the_detector():
         if normal == "class":
             with pytest.raises(ValueError, match="correction='metropolis'.*pass y"):
                 explainer.explain(X)
+
+
+def test_offsets_and_noise_are_those_that_the_series_have():
+    """What the latents cannot express would be called anomalous for good."""
+    rng = np.random.default_rng(0)
+    X = seasonal_series(300, rng, n_bands=3)
+    detector = LinearGaussianDetector(n_latents=2).fit(X)
+    detector.noise_ *= 1.5  # what it was trained on was less regular
+    offset = np.array([0.6, 0.2, 0.0])
+    X += offset[:, None] * rng.normal(size=(300, 3, 1))
+    changed = np.arange(300) % 3 == 0
+    X[changed, :, 12:] += 5
+    explainer = GibbsExplainer(FrozenEstimator(detector), random_state=0).fit(X)
+    np.testing.assert_allclose(explainer.offset_std_, offset, atol=0.12)
+    np.testing.assert_allclose(explainer.noise_scale_, 1 / 1.5, rtol=0.1)
+    few = GibbsExplainer(FrozenEstimator(detector)).fit(X[:9])
+    assert few.offset_std_.tolist() == [0, 0, 0]
+    assert few.noise_scale_.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"flag_rate": [0.1, 1.0]}, r"flag_rate must be .* got \[0.1, 1.0\]"),
+        ({"run_length": []}, "run_length must be a number of at least 1"),
+        ({"flag_rate": 0.9, "run_length": 2}, "flag_rate=0.9 is more than runs of run"),
+    ],
+)
+def test_regimes_that_cannot_be_are_refused(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        small(**params).fit(X)
