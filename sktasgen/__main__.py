@@ -8,7 +8,6 @@ import sys
 import threading
 
 import numpy as np
-from scipy.special import expit
 from sklearn.frozen import FrozenEstimator
 
 from . import __version__, tables
@@ -418,7 +417,7 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
             explainer, series.X, reference, times, labels, changes, progress
         )
         # Above its prior a cell's probability is what the data speak for.
-        prior = expit(explainer.prior_logit)
+        prior = np.mean(explainer.flag_rate)
         evidence, stands_out = _evidence(
             attribution, series.X, labels, reference, changes, prior
         )

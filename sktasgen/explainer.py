@@ -464,8 +464,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             warn(
                 f"The chains of {n_apart} of {len(series)} samples disagree (R-hat "
                 f"above {MOST_R_HAT}): what they say is an average of different "
-                "answers. More of n_iter and burn_in may help, or less coupling; "
-                "explanation() tells which samples."
+                "answers. More of n_iter and burn_in may help; explanation() "
+                "tells which samples."
             )
         return explanation
 

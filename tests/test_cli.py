@@ -243,7 +243,7 @@ def test_an_unlabelled_sample_that_changes_to_and_fro_is_told_once(
             return np.full((len(X), 6, 2), 0.5)
 
     class Explainer:
-        prior_logit = 0.0
+        flag_rate = 0.5
 
         def __init__(self, detector, random_state):
             pass
