@@ -4,6 +4,7 @@ The detectors here are stand-ins whose posterior is known in closed form. They o
 what an explainer may ask of a detector and no more.
 """
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -716,3 +717,20 @@ def test_offsets_and_noise_are_those_that_the_series_have():
 def test_regimes_that_cannot_be_are_refused(X, params, message):
     with pytest.raises(ValueError, match=message):
         small(**params).fit(X)
+
+
+def test_memory_is_that_of_a_batch_beyond_what_is_returned():
+    """A region would not fit where a field does."""
+    fitted = small(batch_size=20).fit(seasonal_series(50, np.random.default_rng(0)))
+    peaks = []
+    for n in (100, 400):
+        X = seasonal_series(n, np.random.default_rng(1))
+        fitted.explain(X[:20])
+        tracemalloc.start()
+        found = fitted.explanation(X)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Batches are kept in parts until they are put together; X is checked.
+        returned = found.probability.nbytes * 3
+        peaks.append(peak - 2 * returned - X.nbytes)
+    assert peaks[1] < 1.5 * peaks[0]
