@@ -281,7 +281,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
-        self._regimes = _check_regimes(self.flag_rate, self.run_length)
+        _check_regimes(self.flag_rate, self.run_length)
         detector = default_detector(self.detector)
         series = check_series(self, X, reset=True, n_bands=n_bands(detector))
         random_state = check_random_state(self.random_state)
@@ -551,6 +551,7 @@ class _Chain:
         # A detector without a calendar need not know of dates.
         calendar = {} if dates is None else {"dates": dates}
         self.given = dict(y=y, label_time=label_time, **calendar)
+        self.regimes = _check_regimes(explainer.flag_rate, explainer.run_length)
         self.streams = gibbs.SampleStreams(explainer.seed_, number, X, y, label_time)
         # Chains that start apart and end up together have found the same answer.
         self.state = np.full(X.shape, number % 2 == 1)
@@ -576,7 +577,7 @@ class _Chain:
         n, n_bands, n_timesteps = self.X.shape
         conditional = gibbs.sweep(
             self._log_odds(),
-            *self.explainer._regimes,
+            *self.regimes,
             float(self.explainer.band_coupling),
             self.streams.random((n, n_bands, n_timesteps + 1)),
             self.state,
