@@ -290,6 +290,8 @@ def check_labels(y, n_samples):
         If some are strings and others are not.
     """
     given, y = y, column_or_1d(y, warn=True)
+    if y.dtype == object:
+        y = np.asarray(y.tolist())  # of a plainer kind, if there is one
     if len(y) != n_samples:
         raise ValueError(
             f"y has {len(y)} labels, but X has {n_samples} samples: expected one "

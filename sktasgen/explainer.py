@@ -1,7 +1,6 @@
 """Which bands at which dates make a series abnormal: Gibbs sampling of cells."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,7 +12,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from . import diagnostics, gibbs
+from . import diagnostics
 from ._cloning import default_detector, draw_seed, fit_detector, n_bands
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._validation import (
@@ -24,6 +23,7 @@ from ._validation import (
     check_some_labels,
 )
 from ._warnings import warn
+from .chains import Chain, check_regimes
 from .explanation import MOST_R_HAT, Explanation
 from .preprocessing import BandScaler
 
@@ -80,7 +80,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Threads that batches of samples are shared out to, as in joblib.
     batch_size : int, default=512
         Samples taken through the detector at a time. It bounds memory and does not
-        change the answer.
+        change the answer, but for the rounding of a detector's sums.
     random_state : int, RandomState instance or None, default=None
         Source of the seed that `fit` draws. After `fit`, an answer depends on the
         fitted state and the sample alone: the same call gives the same bits.
@@ -128,7 +128,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             \prod_b \Big(\frac{1}{R} \sum_r p_r(s_b)\Big)
             \exp\Big(\frac{\kappa_B}{B - 1} \sum_{t, b < b'} [s_{bt} = s_{b't}]\Big)
             \prod_{bt} N(x_{bt}; \mu_{bt}(z) + \delta_b,
-                           \sigma_{bt}^2(z))^{1 - s_{bt}}
+                           \nu_b^2 \sigma_{bt}^2(z))^{1 - s_{bt}}
                        N(x_{bt}; c_{bt}, (\lambda d_b)^2)^{s_{bt}}
 
     a spike and slab (George and McCulloch, 1993). Here :math:`p_r` is a Markov chain
@@ -136,7 +136,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     `run_length`: an Ising chain (its coupling is half the log of
     :math:`p_{00} p_{11} / p_{01} p_{10}`), B is the number of bands, :math:`\delta_b`
     an offset of the series that the latents do not express, whose standard deviation
-    :math:`\tau_b` is `offset_std_`, :math:`d_b` is `band_std_` and :math:`c_{bt}` is
+    :math:`\tau_b` is `offset_std_`, :math:`\nu_b` is `noise_scale_`, :math:`d_b` is
+    `band_std_` and :math:`c_{bt}` is
     `band_mean_`, or :math:`\mu_{bt}(z) + \delta_b` with ``slab="latents"``. Sampling
     alternates (Geman and Geman, 1984) between
 
@@ -151,9 +152,10 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     chains, which has the same expectation as the mean of the indicators and less
     variance. A slab that does not depend on z lets the cells set aside say nothing
     about z, as step 1 assumes, and the alternation is exact wherever the detector
-    draws from its true posterior. A variational detector draws from an approximation
-    q of it, and a slab about the latents needs draws that heed all cells; such a
-    sampler is called pseudo-Gibbs (Mattei and Frellsen, 2018). With a `correction`
+    draws from its true posterior and :math:`\nu_b = 1`. A variational detector draws
+    from an approximation q of it, which knows nothing of other noise, and a slab about
+    the latents needs draws that heed all cells; such a sampler is called pseudo-Gibbs
+    (Mattei and Frellsen, 2018). With a `correction`
     step 1 is a Metropolis-Hastings step of theirs: a draw z' replaces z with
     probability
 
@@ -165,6 +167,10 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     sampling what the series would have been without it follows InterFusion (Li et
     al., 2021).
 
+    Cells of dates given as `changed` are drawn like the others, but neither z nor
+    :math:`\delta` heeds them. Without y a detector of several classes decodes a mixture
+    of them, of which :math:`\mu` and :math:`\sigma` are the moments.
+
     Of a detector the explainer needs scikit-learn's estimator API with
     ``fit(X, y=None, *, label_time=None)``, the attribute `n_bands_`, and one
     private step: ``_posterior_draw(X, missing, y, label_time, rng) -> mean, std``,
@@ -172,9 +178,9 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     `missing`, decoded to the mean and standard deviation of every cell, in units of
     X (and with ``dates=`` where `explain` is given any). It takes its random numbers
     from ``rng.standard_normal(size)``, whose first axis is the sample. A correction
-    also takes ``_latent_draw``, with the same arguments, which gives a `Draw`, and
-    ``_latent_log_weight(X, missing, y, label_time, latents=)``, what the `log_weight`
-    of an earlier draw is now.
+    also takes ``_latent_draw``, with the same arguments, which gives a
+    `sktasgen.chains.Draw`, and ``_latent_log_weight(X, missing, y, label_time,
+    latents=)``, what the `log_weight` of an earlier draw is now.
 
     References
     ----------
@@ -281,7 +287,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
-        _check_regimes(self.flag_rate, self.run_length)
+        vars(self).pop("detector_", None)  # not fitted until all is done
+        check_regimes(self.flag_rate, self.run_length)
         detector = default_detector(self.detector)
         series = check_series(self, X, reset=True, n_bands=n_bands(detector))
         random_state = check_random_state(self.random_state)
@@ -318,15 +325,17 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             y = labels[np.cumsum(labelled)[rows] - 1]
         times = None if times is None else times[rows]
         nothing = np.zeros((n, X.shape[2]), dtype=bool)
-        chain = _Chain(self, detector, -2, X[rows], y, times, nothing, None)
+        chain = Chain(self, detector, -2, X[rows], y, times, nothing, None)
         chain.offset_std = np.nan_to_num(self.band_std_)
         chain.noise_scale = np.ones(X.shape[1])
+        found = []
         for _ in range(_N_NOISE_SWEEPS):
             chain.sweep()
             middle = np.median(np.abs(chain.offset[:, :, 0]), axis=0)
             chain.offset_std = 1.4826 * middle.astype(np.float64)
-            chain.noise_scale *= chain.relative_noise()
-        return chain.offset_std, chain.noise_scale
+            chain.noise_scale = chain.noise_scale * chain.relative_noise()
+            found.append((chain.offset_std, chain.noise_scale))
+        return np.mean(found[_N_NOISE_SWEEPS // 2 :], axis=0)
 
     def explain(self, X, y=None, *, label_time=None, dates=None, changed=None):
         """Probability that each cell is anomalous.
@@ -458,7 +467,9 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             name: np.concatenate([batch[name] for batch in batches])
             for name in batches[0]
         }
-        explanation = Explanation(X=series, dates=self._dates(dates), **found)
+        explanation = Explanation(
+            X=series, dates=self._dates(dates, series.shape[2]), **found
+        )
         n_apart = np.count_nonzero(~explanation.converged)
         if n_apart:
             warn(
@@ -469,9 +480,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         return explanation
 
-    def _dates(self, dates):
+    def _dates(self, dates, n_timesteps):
         """Dates of the series, where anybody knows them."""
-        return getattr(self.detector_, "dates", None) if dates is None else dates
+        if dates is None:
+            dates = getattr(self.detector_, "dates", None)
+            if dates is not None and len(dates) != n_timesteps:
+                return None
+        return check_dates(dates, n_timesteps)
 
     def _explain_batch(self, X, y, label_time, changed, dates):
         """What all chains say of some samples, averaged: a dict of arrays."""
@@ -483,7 +498,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         means, variances = np.zeros((2, 2 * self.n_chains, *X.shape))
         traces = np.empty((self.n_chains, self.n_iter, len(X)))
         for c in range(self.n_chains):
-            chain = _Chain(self, self.detector_, c, X, y, label_time, changed, dates)
+            chain = Chain(self, self.detector_, c, X, y, label_time, changed, dates)
             chain.offset_std, chain.noise_scale = self.offset_std_, self.noise_scale_
             for sweep in range(-self.burn_in, self.n_iter):
                 correct = self.correction and sweep >= -(self.burn_in // 2)
@@ -525,205 +540,6 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-class _Chain:
-    """One chain over some samples: latents and cell indicators, redrawn in turn.
-
-    Attributes
-    ----------
-    offset_std, noise_scale : ndarrays of shape (n_bands,)
-        As fitted; to be set before the first sweep.
-    offset : ndarray of shape (n_samples, n_bands, 1)
-        The last one drawn.
-    mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
-        What latents and offset say of every cell if nothing has happened.
-    accepted : ndarray of shape (n_samples,)
-        Share of the latents' last draw that was taken.
-    """
-
-    def __init__(self, explainer, detector, number, X, y, label_time, changed, dates):
-        self.explainer = explainer
-        self.detector = detector
-        self.X = X
-        self.values = X.astype(np.float64, copy=False)
-        self.hidden = changed
-        # A detector without a calendar need not know of dates.
-        calendar = {} if dates is None else {"dates": dates}
-        self.given = dict(y=y, label_time=label_time, **calendar)
-        self.regimes = _check_regimes(explainer.flag_rate, explainer.run_length)
-        self.streams = gibbs.SampleStreams(explainer.seed_, number, X, y, label_time)
-        # Chains that start apart and end up together have found the same answer.
-        self.state = np.full(X.shape, number % 2 == 1)
-        self.offset = np.zeros((*X.shape[:2], 1), dtype=X.dtype)
-        self.accepted = np.ones(len(X))
-        self.latents = None
-
-    def sweep(self, weigh=False, correct=False):
-        """Redraw latents, cells and offsets: conditional probability of each cell.
-
-        Parameters
-        ----------
-        weigh : bool
-            Whether to draw latents that can be corrected.
-        correct : bool
-            Whether to stay, perhaps, where the last draw led.
-        """
-        if weigh:
-            self._propose(correct)
-        else:
-            drawn = self._ask("_posterior_draw", rng=self.streams)
-            self.mean, self.std = self._spike(*drawn)
-        n, n_bands, n_timesteps = self.X.shape
-        conditional = gibbs.sweep(
-            self._log_odds(),
-            *self.regimes,
-            float(self.explainer.band_coupling),
-            self.streams.random((n, n_bands, n_timesteps + 1)),
-            self.state,
-        )
-        if self.offset_std.any():
-            self._draw_offset()
-        return conditional
-
-    def _ask(self, step, **more):
-        """Have the detector do a step, with the cells set aside not observed."""
-        missing = self.state | self.hidden[:, np.newaxis]
-        step = getattr(self.detector, step)
-        return step(self.X - self.offset, missing, **self.given, **more)
-
-    def _spike(self, mean, std):
-        """What latents say of every cell, with the offset and in the noise there is."""
-        return mean + self.offset, std * self.noise_scale[:, np.newaxis]
-
-    def relative_noise(self):
-        """Spread of the cells that are not set aside, in units of `std`, by band."""
-        normal = ~np.isnan(self.X) & ~self.state
-        away = np.where(normal, (self.values - self.mean) / self.std, 0)
-        count = normal.sum(axis=(0, 2))
-        square = (away**2).sum(axis=(0, 2)) / np.maximum(count, 1)
-        return np.where((count > 0) & (square > 0), np.sqrt(square), 1)
-
-    def _log_odds(self):
-        explainer = self.explainer
-        return gibbs.log_density_ratio(
-            self.values,
-            self.mean,
-            self.std,
-            explainer.band_mean_,
-            self._slab_std,
-            self._centred,
-        )
-
-    @property
-    def _centred(self):
-        return self.explainer.slab == "latents"
-
-    @property
-    def _slab_std(self):
-        return self.explainer.slab_scale * self.explainer.band_std_
-
-    def _draw_offset(self):
-        """Redraw what sets the series apart from what the latents say of it."""
-        seen = ~np.isnan(self.X) & ~self.hidden[:, np.newaxis]
-        spread = np.where(self.state, self._slab_std[:, np.newaxis], self.std)
-        if not self._centred:
-            seen &= ~self.state
-        precision = np.where(seen, 1 / spread**2, 0)
-        away = np.where(seen, self.values - self.mean + self.offset, 0)
-        prior = self.offset_std[:, np.newaxis]
-        known = 1 / (precision.sum(axis=2, keepdims=True) * prior**2 + 1)
-        mean = known * prior**2 * (precision * away).sum(axis=2, keepdims=True)
-        numbers = self.streams.standard_normal(mean.shape)
-        drawn = mean + prior * np.sqrt(known) * numbers
-        self.mean = self.mean + (drawn - self.offset)
-        self.offset = drawn.astype(self.X.dtype)
-
-    def _propose(self, correct):
-        """Draw latents, and take them, or perhaps stay."""
-        new = Draw(*self._ask("_latent_draw", rng=self.streams))
-        mean, std = self._spike(new.mean, new.std)
-        new = new._replace(mean=mean, std=std)
-        n, n_blocks = new.log_weight.shape
-        uniforms = self.streams.random((n, n_blocks))
-        accept = np.ones((n, n_blocks), dtype=bool)
-        if correct and self.latents is not None:
-            # By how much the density of the draw exceeds that of what would stay, each
-            # in units of how probably it is drawn.
-            blocks = new.block, n_blocks
-            gain = new.log_weight + self._log_likelihood(new.mean, new.std, *blocks)
-            gain -= self._ask("_latent_log_weight", latents=self.latents)
-            gain -= self._log_likelihood(self.mean, self.std, *blocks)
-            accept = np.log(uniforms) < gain
-        self.accepted = accept.mean(axis=1)
-        if self.latents is None:
-            self.latents, self.mean, self.std = new.latents, new.mean, new.std
-            return
-        self.latents = [
-            np.where(accept.reshape(n, n_blocks, *[1] * (now.ndim - 2)), now, before)
-            for now, before in zip(new.latents, self.latents, strict=True)
-        ]
-        taken = accept[:, np.newaxis, new.block]
-        self.mean = np.where(taken, new.mean, self.mean)
-        self.std = np.where(taken, new.std, self.std)
-
-    def _log_likelihood(self, mean, std, block, n_blocks):
-        slab_std = self._slab_std if self._centred else np.full(len(mean[0]), np.inf)
-        return gibbs.block_log_likelihood(
-            self.values,
-            mean,
-            std,
-            slab_std,
-            self.state,
-            self.hidden,
-            block,
-            n_blocks,
-        )
-
-
-class Draw(NamedTuple):
-    """A draw of latents that can be corrected: what ``_latent_draw`` gives.
-
-    Attributes
-    ----------
-    latents : list of ndarrays of shape (n_samples, n_blocks, ...)
-    mean, std : ndarrays of shape (n_samples, n_bands, n_timesteps)
-        Of every cell under them, in units of X.
-    log_weight : ndarray of shape (n_samples, n_blocks)
-        Log-density of the latents under their prior, less that of drawing them.
-    block : ndarray of shape (n_timesteps,) of int
-        Which block of latents each date depends on; blocks are independent.
-    """
-
-    latents: list
-    mean: np.ndarray
-    std: np.ndarray
-    log_weight: np.ndarray
-    block: np.ndarray
-
-
-def _check_regimes(flag_rate, run_length):
-    """Every rate with every run length, as two arrays."""
-    found = []
-    for name, values, wanted, right in (
-        ("flag_rate", flag_rate, "between 0 and 1", lambda v: (v > 0) & (v < 1)),
-        ("run_length", run_length, "of at least 1", lambda v: v >= 1),
-    ):
-        values = np.atleast_1d(np.asarray(values, dtype=np.float64))
-        if values.ndim > 1 or len(values) == 0 or not right(values).all():
-            raise ValueError(
-                f"{name} must be a number {wanted}, or several; got {values.tolist()}."
-            )
-        found.append(values)
-    rate, length = (part.ravel() for part in np.meshgrid(*found))
-    begins = rate / (length * (1 - rate))
-    if (begins > 1).any():
-        worst = begins.argmax()
-        raise ValueError(
-            f"flag_rate={rate[worst]} is more than runs of run_length={length[worst]} "
-            "dates can make up, with a normal date at least between two of them."
-        )
-    return rate, length
 
 
 def _check_changed(changed, shape):

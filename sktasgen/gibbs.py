@@ -12,6 +12,10 @@ from math import exp, isnan, log
 import numpy as np
 from numba import njit
 
+# Evidence against a state, in nats, beyond which more of it does not count: a state
+# that is all a chain has left must not vanish.
+_LEAST_LOG = -460.0
+
 
 @njit(cache=True, nogil=True)
 def log_density_ratio(X, mean, std, slab_mean, slab_std, centred):
@@ -127,7 +131,8 @@ def sweep(log_odds, rate, run_length, band_coupling, uniforms, state):
                 t = dates[j]
                 excess[t] -= 1.0 if state[i, b, t] else -1.0
                 odds = log_odds[i, b, t] + per_band * excess[t]
-                like_on, like_off = exp(min(odds, 0.0)), exp(min(-odds, 0.0))
+                like_on = exp(max(min(odds, 0.0), _LEAST_LOG))
+                like_off = exp(max(min(-odds, 0.0), _LEAST_LOG))
                 for r in range(n_regimes):
                     coming = rate[r]
                     if j > 0:
@@ -135,7 +140,7 @@ def sweep(log_odds, rate, run_length, band_coupling, uniforms, state):
                     ahead[j, r] = coming
                     on[j, r] = coming * like_on
                     off[j, r] = (1.0 - coming) * like_off
-                    total = max(on[j, r] + off[j, r], 1e-300)
+                    total = on[j, r] + off[j, r]
                     on[j, r] /= total
                     off[j, r] /= total
                     weight[r] *= total

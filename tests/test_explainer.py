@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktasgen import BandScaler, GibbsExplainer, HTSVAEDetector
 from sktasgen._validation import check_series
+from sktasgen.chains import Chain
 from sktasgen.datasets import make_pixel_series
 from sktasgen.metrics import cell_attribution_ap
 from tests import reference
@@ -163,7 +164,7 @@ def repeated(x, n):
 FITTED = ("band_mean_", "band_std_", "offset_std_", "noise_scale_")
 
 
-def estimated(n=3000, offset_std=0.0, **params):
+def estimated(n=3000, offset_std=0.0, noise_scale=1.0, **params):
     """Monte-Carlo and exact probabilities of a tiny problem, and their standard error.
 
     With a function that gives the exact ones under other parameters.
@@ -181,7 +182,8 @@ def estimated(n=3000, offset_std=0.0, **params):
     } | params
     explainer = GibbsExplainer(FrozenEstimator(detector), **params).fit(fit_data)
     # Not what the data say, which the detector knows nothing of.
-    explainer.offset_std_, explainer.noise_scale_ = np.full(2, offset_std), np.ones(2)
+    explainer.offset_std_ = np.full(2, offset_std)
+    explainer.noise_scale_ = np.full(2, noise_scale)
     observed = ~np.isnan(x)
     estimates = explainer.explain(repeated(x, n))
     assert np.isnan(estimates[:, ~observed]).all()
@@ -214,8 +216,12 @@ WRONG = [{"run_length": [1.5]}, {"flag_rate": [0.2]}, {"slab_scale": 2.5}]
             CORRECTED | {"slab": "latents", "offset_std": 0.8},
             [*WRONG, {"slab": "band"}, {"offset_std": 0.3}],
         ),
+        (CORRECTED | {"noise_scale": 0.7, "n": 2000}, WRONG),
     ],
-    ids=["pseudo", "bands", "offset", "corrected", "centred", "centred with offset"],
+    ids=[
+        *("pseudo", "bands", "offset", "corrected", "centred", "centred with offset"),
+        "corrected for noise",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:The chains of")
 def test_probabilities_match_the_exact_posterior(params, wrongs):
@@ -251,6 +257,107 @@ def test_a_slab_about_the_latents_needs_the_correction():
     """Without one, cells that are set aside should have had a say in the latents."""
     estimate, error, exact = estimated(slab="latents")
     assert (np.abs(estimate - exact()) / error).max() > 9
+
+
+@pytest.mark.filterwarnings("ignore:The chains of")
+def test_other_noise_than_the_detector_knows_needs_the_correction():
+    estimate, error, exact = estimated(noise_scale=0.7)
+    assert (np.abs(estimate - exact()) / error).max() > 9
+
+
+class Improbable(LinearGaussianDetector):
+    """Every draw after the first is as improbable as can be, and unlike it."""
+
+    def _latent_draw(self, X, missing, y, label_time, rng):
+        latents, mean, std, weight, block = super()._latent_draw(
+            X, missing, y, label_time, rng
+        )
+        n_before = vars(self).get("n_draws_", 0)
+        self.n_draws_ = n_before + 1
+        return latents, mean, std + n_before, weight - 1e9 * n_before, block
+
+
+def test_a_draw_that_is_not_accepted_leaves_no_trace(X):
+    detector = Improbable().fit(X[8:])
+    explainer = small(correction="metropolis")
+    explainer.set_params(detector=FrozenEstimator(detector)).fit(X[8:])
+    nothing = np.zeros((3, X.shape[2]), dtype=bool)
+    chain = Chain(explainer, detector, 0, X[:3], None, None, nothing, None)
+    chain.offset_std, chain.noise_scale = np.zeros(4), np.ones(4)
+    chain.sweep(weigh=True, correct=True)
+    before = [chain.mean, chain.std, chain.latents[0]]
+    for _ in range(3):
+        chain.sweep(weigh=True, correct=True)
+        assert (chain.accepted == 0).all()
+    for now, then in zip(
+        (chain.mean, chain.std, chain.latents[0]), before, strict=True
+    ):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("correction", [None, "metropolis"])
+def test_dates_known_to_have_changed_say_nothing_of_the_others(X, correction):
+    """Neither latents, nor offsets, nor what is accepted may heed them."""
+    explainer = small(correction=correction).fit(X[8:])
+    explainer.offset_std_ = np.ones(4)
+    changed = np.zeros((3, X.shape[2]), dtype=bool)
+    changed[:, 15:] = True
+    drawn = []
+    for values in (X[:3], np.where(changed[:, None], 9.0, X[:3])):
+        chain = Chain(
+            explainer, explainer.detector_, 0, X[:3], None, None, changed, None
+        )
+        chain.X = chain.values = values
+        chain.offset_std, chain.noise_scale = explainer.offset_std_, np.ones(4)
+        for _ in range(5):
+            # What is found at these dates must not come back by way of the others.
+            chain.regimes = np.array([0.1]), np.array([10 / 9])  # apart
+            chain.sweep(weigh=correction, correct=bool(correction))
+        drawn.append([chain.offset, chain.mean[:, :, :15], chain.state[:, :, :15]])
+    for first, second in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_band_that_fit_never_saw_has_no_say(X):
+    unseen = np.where(np.arange(4)[:, None] == 1, np.nan, X)
+    explainer = GibbsExplainer(
+        FrozenEstimator(LinearGaussianDetector().fit(X[8:])), random_state=0
+    ).fit(unseen)
+    found = explainer.explain(unseen)
+    strange = explainer.explain(np.where(np.arange(4)[:, None] == 1, 50.0, X))
+    assert np.isnan(strange[:, 1]).all()
+    # Streams follow the values that were given: other draws of the same.
+    rest = [0, 2, 3]
+    assert np.nanmean(np.abs(strange[:, rest] - found[:, rest])) < 0.03
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_value_beyond_all_bounds_is_anomalous_and_nothing_else(X, dtype):
+    """One forgotten no-data value would make NaN of the whole sample."""
+    data = make_pixel_series(20, n_bands=2, n_years=2, period=12, random_state=0)
+    series = data.X.astype(dtype)
+    detector = HTSVAEDetector(period=12, max_iter=5, random_state=0)
+    explainer = small().set_params(detector=detector).fit(series)
+    cell = tuple(np.argwhere(~np.isnan(series[0]))[0])
+    series[0][cell] = np.finfo(dtype).min
+    found = explainer.explanation(series)
+    assert found.probability[0][cell] > 0.99
+    np.testing.assert_array_equal(np.isnan(found.probability), np.isnan(series))
+    assert np.isfinite(found.counterfactual[0]).all()
+
+
+def test_dates_of_an_explanation_are_dates_or_nothing(X):
+    days = [738000 + 16 * t for t in range(24)]
+
+    class Calendar(BandDetector):
+        dates = days
+
+        def _posterior_draw(self, X, missing, y, label_time, rng, dates=None):
+            return super()._posterior_draw(X, missing, y, label_time, rng)
+
+    explainer = small().set_params(detector=Calendar()).fit(X)
+    assert explainer.explanation(X).dates[0] == np.datetime64("2021-07-29")
+    assert explainer.explanation(X[:, :, :10]).dates is None
 
 
 def test_probabilities_match_the_exact_posterior_of_a_detector_without_latents():
@@ -588,6 +695,11 @@ def test_a_failed_fit_leaves_the_explainer_unfitted(X):
         explainer.explain(X)
     with pytest.raises(NotFittedError):
         check_is_fitted(explainer)
+    explainer = GibbsExplainer(BandDetector()).fit(X).set_params(detector=Failing())
+    with pytest.raises(ValueError, match="no"):
+        explainer.fit(X * 100)
+    with pytest.raises(NotFittedError):
+        explainer.explain(X)
 
 
 def test_dates_known_to_have_changed_are_hidden_from_the_latents():
@@ -701,6 +813,11 @@ def test_offsets_and_noise_are_those_that_the_series_have():
     explainer = GibbsExplainer(FrozenEstimator(detector), random_state=0).fit(X)
     np.testing.assert_allclose(explainer.offset_std_, offset, atol=0.12)
     np.testing.assert_allclose(explainer.noise_scale_, 1 / 1.5, rtol=0.1)
+    # Series without a label are none to learn from.
+    y = np.where(np.arange(300) % 2, 0, None)
+    X[::2] *= 5
+    half = GibbsExplainer(FrozenEstimator(detector), random_state=0).fit(X, y)
+    np.testing.assert_allclose(half.offset_std_, offset, atol=0.12)
     few = GibbsExplainer(FrozenEstimator(detector)).fit(X[:9])
     assert few.offset_std_.tolist() == [0, 0, 0]
     assert few.noise_scale_.tolist() == [1, 1, 1]
@@ -712,10 +829,11 @@ def test_offsets_and_noise_are_those_that_the_series_have():
         ({"flag_rate": [0.1, 1.0]}, r"flag_rate must be .* got \[0.1, 1.0\]"),
         ({"run_length": []}, "run_length must be a number of at least 1"),
         ({"flag_rate": 0.9, "run_length": 2}, "flag_rate=0.9 is more than runs of run"),
+        ({"flag_rate": ["a"]}, r"flag_rate must be .* got \['a'\]"),
     ],
 )
 def test_regimes_that_cannot_be_are_refused(X, params, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         small(**params).fit(X)
 
 

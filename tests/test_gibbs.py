@@ -22,8 +22,10 @@ def sweep_arguments(draw):
     odds = st.floats(-5, 5) | st.sampled_from([np.nan, 40.0, -900.0, -np.inf])
     log_odds = draw(hnp.arrays(np.float64, shape, elements=odds))
     n_regimes = draw(st.integers(1, 3))
-    rate = draw(hnp.arrays(float, n_regimes, elements=st.floats(0.01, 0.5)))
-    run_length = draw(hnp.arrays(float, n_regimes, elements=st.floats(1.1, 20)))
+    rate = draw(hnp.arrays(float, n_regimes, elements=st.floats(0.01, 0.45)))
+    run_length = draw(
+        hnp.arrays(float, n_regimes, elements=st.just(1.0) | st.floats(1.1, 20))
+    )
     uniform = st.floats(0, 1, exclude_max=True)
     uniforms = draw(
         hnp.arrays(np.float64, (*shape[:2], shape[2] + 1), elements=uniform)
@@ -46,10 +48,11 @@ def test_probabilities_are_those_of_all_sequences_of_a_band(arguments):
         others = np.where(np.arange(log_odds.shape[1])[:, None] < b, after[i], state[i])
 
         def log_joint(flags, i=i, b=b, others=others):
-            both = others.copy()
-            both[b] = flags[0]
-            odds = log_odds[i, b][flags[0]].sum()
-            return odds + reference.cell_log_prior(both, observed[i], *prior)
+            own = reference.cell_log_prior(flags, observed[i, b : b + 1], *prior)
+            agree = (others == flags) & observed[i] & observed[i, b]
+            agree[b] = False
+            pull = prior[2] * agree.sum() / max(len(others) - 1, 1)
+            return own + pull + log_odds[i, b][flags[0]].sum()
 
         expected = reference.cell_probabilities(observed[i, b : b + 1], log_joint)[0]
         np.testing.assert_allclose(conditional[i, b], expected, rtol=1e-9, atol=1e-12)
@@ -78,6 +81,15 @@ def test_sequences_are_drawn_as_often_as_they_are_probable():
     possible = expected > 0
     np.testing.assert_array_equal(found, sequences[possible])
     assert chisquare(counts, expected[possible]).pvalue > 1e-3
+
+
+def test_anomalies_however_large_leave_a_chain_of_single_dates_a_way():
+    """From there on all dates would be called normal."""
+    odds = np.full((1, 1, 6), 900.0)
+    regime = np.array([0.02]), np.array([1.0])
+    found = gibbs.sweep(odds, *regime, 0.0, np.full((1, 1, 7), 0.5), odds > 1000)
+    expected = [0.75, 0.25, 0.5, 0.5, 0.25, 0.75]
+    np.testing.assert_allclose(found[0, 0], expected, atol=0.01)
 
 
 @settings(deadline=None, max_examples=50)
