@@ -167,10 +167,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Both are trained on the labelled seasons and on every date, and every window, at
     which a sample clearly shows a class (probability above 0.9), be it another than
-    its label: by the detector's probability of classes given the whole series, or,
-    without a detector of classes, by what classifiers of other samples' labelled
-    seasons make of it. A label that its own season speaks against is not trained on.
-    Samples without a label take part in that as the others do.
+    its label: by what classifiers of other samples' labelled seasons make of it and,
+    where the detector knows the same classes, its probability of them given the whole
+    series, the two multiplied. A label that its own season speaks against is not
+    trained on. Samples without a label take part in that as the others do.
 
     The cost c is chosen without any dated truth. The classifiers are trained on
     two thirds of the samples and give evidence for the rest; the chain, holding
@@ -449,17 +449,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self._find_stable(data, flags, detector._scored(X, data.times))
         if data.times is None:
             return
-        known = np.array_equal(detector.classes_, self.classes_)
-        if detector.reference_ == "class" and known:
+        # One of other classes, or of none, cannot tell which of these a date shows.
+        if np.array_equal(detector.classes_, self.classes_):
             scorer = detector._scorer(X.shape[2])
             for batch in gen_batches(len(X), _BATCH_SIZE):
                 # Whatever its label: that may be wrong.
                 data.see(batch, scorer.class_probability(X[batch], None, None))
-        else:
-            unchanged = self.stable_mask_[:, np.newaxis] & ~flags
-            own = np.eye(len(self.classes_))[data.classes][:, np.newaxis]
-            unknown = np.full(len(self.classes_), 1 / len(self.classes_))
-            data.see(slice(None), np.where(unchanged[:, :, np.newaxis], own, unknown))
 
     def _find_stable(self, data, flags, scored):
         """Samples that nowhere differ from their label for long."""

@@ -191,6 +191,22 @@ def test_a_class_of_three_samples_is_not_lost():
 # Labels that are missing, wrong or doubtful
 
 
+@pytest.mark.parametrize("reference", ["self", "any"])
+def test_detector_that_tells_no_classes_does_not_vouch_for_wrong_labels(reference):
+    """It would give back whatever label it was asked about."""
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)], [(0, 0), (34, 2)]])
+    y = Y[:, 22].copy()
+    wrong = np.random.default_rng(0).permutation(len(y))[: len(y) // 5]
+    y[wrong] = (y[wrong] + 1) % 3
+    accuracy = []
+    blind = HTSVAEDetector(period=12, reference=reference, max_iter=20)
+    for detector in ("drop", blind):
+        relabeler = quick(detector=detector, period=12)
+        labels = relabeler.fit(X, y, label_time=22).predict_timeline(X)
+        accuracy.append((labels == Y).mean())
+    assert accuracy[1] > accuracy[0] - 0.01 > 0.95
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_samples_without_a_label_are_predicted(series, missing):
     y = series.y.astype(object)
