@@ -220,7 +220,7 @@ def check_dates(dates, n_timesteps):
     return days
 
 
-def check_some_labels(y, n_samples):
+def check_some_labels(y, n_samples, *, required=True):
     """Return the labels of the labelled samples, and which these are.
 
     Parameters
@@ -228,6 +228,8 @@ def check_some_labels(y, n_samples):
     y : array-like of shape (n_samples,)
         Labels; None or NaN where there is none.
     n_samples : int
+    required : bool, default=True
+        Whether one sample at least must have a label.
 
     Returns
     -------
@@ -237,7 +239,8 @@ def check_some_labels(y, n_samples):
     Raises
     ------
     ValueError
-        As `check_labels` does, but for missing labels, unless all are.
+        As `check_labels` does, but for missing labels, unless all are and one is
+        required.
     TypeError
         If some are strings and others are not.
     """
@@ -251,6 +254,8 @@ def check_some_labels(y, n_samples):
             "label per sample."
         )
     if not labelled.any():
+        if not required:
+            return given[labelled], labelled
         raise ValueError(
             f"y holds no label (None or NaN) for any of the {n_samples} samples: "
             "expected some labels."

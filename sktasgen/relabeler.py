@@ -721,9 +721,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         float
+            NaN if no sample has a label.
         """
         predicted = self.predict(X, label_time=label_time)
-        y, labelled = check_some_labels(y, len(predicted))
+        y, labelled = check_some_labels(y, len(predicted), required=False)
+        if not labelled.any():
+            return np.nan
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[labelled]
         return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
@@ -768,15 +771,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
         self.fit(X, y, label_time=label_time, groups=groups, **fit_params)
         X = check_series(self, X, reset=False)
-        n, _, n_timesteps = X.shape
-        if label_time is None:
-            classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
-            evidence = hold(self._fitted_evidence(X, None), classes, None)
-        else:
-            evidence = self._held_evidence(X, y, label_time, None)
+        evidence = self._hold(X, y, label_time, None)
         path, probability = self._most_probable(evidence)
         told = probability >= self.abstain_below
-        rows, date = date_rows(X, self._seasons.calendar(n_timesteps), told)
+        rows, date = date_rows(X, self._seasons.calendar(X.shape[2]), told)
         self.sample_indices_ = rows.sample
         self.date_indices_ = date
         self.sample_weight_ = probability[rows.sample, date]
@@ -799,16 +797,24 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Evidence that leaves each sample its label at its label_time."""
         check_is_fitted(self)
         X = check_series(self, X, reset=False)
-        n, _, n_timesteps = X.shape
-        times = check_label_time(label_time, n, n_timesteps)
-        if times is None:
+        if label_time is None:
             if self.label_span_ == "series":
                 raise ValueError(
                     "label_time=None, and fit was given none either: say at which "
                     "date y holds, an index or one per sample."
                 )
-            times = check_label_time(self.label_time_, n, n_timesteps)
-        classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
+            label_time = self.label_time_
+        return self._hold(X, y, label_time, dates)
+
+    def _hold(self, X, y, label_time, dates):
+        """Evidence of validated series as they came that holds their labels.
+
+        At every date where label_time is None.
+        """
+        n, _, n_timesteps = X.shape
+        times = check_label_time(label_time, n, n_timesteps)
+        labels, labelled = check_some_labels(y, n, required=False)
+        classes = encode_some_labels(labels, labelled, self.classes_)
         return hold(self._fitted_evidence(X, dates), classes, times)
 
     def _evidence(self, X, windowing, classifiers):

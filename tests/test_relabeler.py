@@ -226,6 +226,18 @@ def test_samples_without_a_label_are_predicted(series, missing):
     assert len(X_new) == len(y_new)
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_batch_without_any_label_is_predicted(series, fitted, missing):
+    X, y = series.X[:4], [missing] * 4
+    labels = fitted.relabel(X, y, label_time=3)
+    np.testing.assert_array_equal(labels, fitted.predict_timeline(X))
+    posterior = fitted.predict_proba_timeline(X, y, label_time=3)
+    np.testing.assert_array_equal(posterior, fitted.predict_proba_timeline(X))
+    assert np.isnan(fitted.score(X, y))
+    with pytest.raises(ValueError, match="y holds no label"):
+        quick().fit(X, y, label_time=3)
+
+
 def test_doubtful_dates_get_no_label(series, fitted):
     X, y, times = series.X, series.y, series.label_time
     posterior = fitted.predict_proba_timeline(X, y, label_time=times)
@@ -374,6 +386,21 @@ def test_fit_resample_gives_a_row_per_observed_date(series):
     weight = relabeler.sample_weight_
     assert ((weight > 0) & (weight <= 1 + 1e-12)).all()
     assert (y_new == series.Y[sample, date])[weight > 0.99].mean() > 0.95
+
+
+def test_fit_resample_takes_flat_series_and_tables(series):
+    pd = pytest.importorskip("pandas")
+    flat = series.X.reshape(90, -1)
+    relabeler = quick(detector="drop", period=12, n_bands=3, switch_cost=2.0)
+    for label_time in (series.label_time, 18):
+        known = dict(y=series.y, label_time=label_time)
+        expected = clone(relabeler).fit_resample(series.X, **known)
+        for X in (flat, pd.DataFrame(flat).add_prefix("b")):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = clone(relabeler).fit_resample(X, **known)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_fit_resample_without_label_time_keeps_the_labels_and_says_so(series):
