@@ -128,9 +128,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     detector_ : estimator or None
         The fitted detector.
     classifier_, date_classifier_ : estimator or None
-        The fitted classifiers, None where left out. One that takes no NaN stands
-        behind a median imputer. They are trained on class numbers, indices into
-        `classes_`.
+        The fitted classifiers, None where left out, or where fewer than two classes
+        were observed when labels hold. One that takes no NaN stands behind a median
+        imputer. They predict class numbers, indices into `classes_`.
     label_span_ : str
         "date" or "season" as used; "series" where `label_time` was None.
     switch_cost_ : float or ndarray of shape (n_classes, n_classes)
@@ -293,8 +293,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If y has fewer than two classes, both classifiers are dropped, or an
-            argument does not fit the others. What was fitted before is then gone.
+            If y has fewer than two classes, X shows fewer where labels hold, both
+            classifiers are dropped, or an argument does not fit the others. What was
+            fitted before is then gone.
         TypeError
             If `label_time` is not made of integers.
 
@@ -506,6 +507,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.classifier_, date_classifier = self._train(
             data, self.label_span_, everyone, random
         )
+        if self.classifier_ is date_classifier is None:
+            raise ValueError(
+                "X shows fewer than 2 classes where labels hold: no sample of the "
+                "others has an observation near its label_time."
+            )
         return date_classifier
 
     def _templates(self, data, span):
@@ -544,9 +550,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _train(self, data, span, samples, random):
         """Fit both classifiers where the class of some samples is known."""
-        of_windows, of_dates = (
-            np.where(samples[:, np.newaxis], known, -1) for known in data.known(span)
-        )
+        of_windows, of_dates = data.known(span, samples)
         calendar, cells = data.windowing.calendar, data.windowing.cells
         classifier, date_classifier = self._templates(data, span)
         if classifier is not None:
@@ -572,6 +576,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return classifier, date_classifier
 
     def _fit_one(self, name, template, rows, classes, data, random):
+        """The fitted classifier; None where rows leave nothing to tell apart."""
+        if len(np.unique(classes)) < 2:
+            return None
         params = {
             key: _repeat(value, rows.sample, len(data.X))
             for key, value in data.fit_params[name].items()

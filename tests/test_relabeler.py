@@ -606,6 +606,71 @@ def test_any_classifier_can_be_swapped_in(series, classifier):
     assert (labels == series.Y).mean() > (series.y[:, None] == series.Y).mean()
 
 
+class Strict(ClassifierMixin, BaseEstimator):
+    """Wants classes 0, 1, ... without gaps, and two at least, as many learners do."""
+
+    def __init__(self, votes=False):
+        self.votes = votes
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        assert len(self.classes_) > 1
+        np.testing.assert_array_equal(self.classes_, np.arange(len(self.classes_)))
+        self.trees_ = RandomForestClassifier(10, random_state=0).fit(X, y)
+        if not self.votes:
+            self.predict_proba = self.trees_.predict_proba
+        return self
+
+    def predict(self, X):
+        return self.trees_.predict(X).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:No sample of class")
+@pytest.mark.parametrize("votes", [False, True])
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_every_classifier_trains_on_few_samples_some_of_them_wrong(series, n, votes):
+    """What is held out leaves classes that no row shows."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows = [rng.permutation(np.flatnonzero(series.y == k))[:n] for k in range(3)]
+        rows = np.concatenate(rows)
+        y = series.y[rows].copy()
+        y[[0, n]] = (y[[0, n]] + 1) % 3
+        strict = Strict(votes)
+        relabeler = quick(
+            detector="drop", period=12, classifier=strict, date_classifier=strict
+        )
+        relabeler.fit(series.X[rows], y, label_time=series.label_time[rows])
+        assert set(np.unique(relabeler.predict_timeline(series.X))) <= {0, 1, 2}
+
+
+def test_class_without_observations_takes_no_place_of_another():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)]])
+    X[Y[:, 0] == 1] = np.nan
+    for votes in (False, True):
+        strict = Strict(votes)
+        relabeler = quick(
+            detector="drop", period=12, classifier=strict, date_classifier=strict
+        )
+        with pytest.warns(UserWarning, match="No sample of class 1"):
+            relabeler.fit(X, Y[:, 22], label_time=22)
+        seen = Y[:, 0] != 1
+        assert (relabeler.predict_timeline(X[seen]) == Y[seen]).mean() > 0.95
+        assert relabeler.classifier_.classes_.tolist() == [0, 2]
+
+
+def test_labelled_season_without_observations_trains_on_the_nearest_dates():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)]])
+    X[:, :, :20] = np.nan
+    relabeler = quick(detector="drop", period=12).fit(X, Y[:, 5], label_time=5)
+    assert (relabeler.predict_timeline(X)[:, 20] == Y[:, 20]).mean() > 0.75
+    with pytest.raises(ValueError, match="X shows fewer than 2 classes.*label_time"):
+        quick(detector="drop", period=12).fit(X * np.nan, Y[:, 5], label_time=5)
+    relabeler = quick(detector="drop", period=12, date_classifier="drop")
+    with pytest.raises(ValueError, match="X shows fewer than 2 classes.*label_time"):
+        relabeler.fit(X, Y[:, 5], label_time=5)
+
+
 def test_classifier_without_probabilities_votes(series):
     relabeler = quick(classifier=make_pipeline(StandardScaler(), LinearSVC()))
     relabeler.fit(series.X, series.y, label_time=series.label_time)
