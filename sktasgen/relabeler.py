@@ -26,6 +26,7 @@ from ._sklearn import (
     routing_enabled,
 )
 from ._validation import (
+    check_dates,
     check_groups,
     check_label_time,
     check_series,
@@ -323,7 +324,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "classifier='drop' and date_classifier='drop' leave nothing to "
                 "classify with; keep one of them."
             )
-        self.no_label_ = self._find_no_label(classes)
+        self.no_label_ = self.no_label
+        if self.no_label is None:
+            self.no_label_ = "" if _are_strings(classes) else -1
+        if self.abstain_below > 0:
+            _check_no_label(self.no_label_, classes)
         self.switch_cost_ = self.switch_cost
         if not isinstance(self.switch_cost, str):
             self.switch_cost_ = check_switch_cost(self.switch_cost, len(classes))
@@ -332,9 +337,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         numbers = encode_some_labels(labels, labelled, classes)
         warn_of_contradictions(X, numbers, times)
         self.classes_ = classes
-        self.label_time_ = common_label_time(
-            None if times is None else times[labelled], n_timesteps
-        )
+        known_times = None if times is None else times[labelled]
+        self.label_time_ = common_label_time(known_times, n_timesteps)
+        self._one_label_time = times is None or len(np.unique(known_times)) == 1
         self.detector_ = None
         if detector is not None:
             self.detector_ = fit_detector(
@@ -400,26 +405,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             found = align_years(X, numbers, times, windowing, len(self.classes_))
             seasons = replace(seasons, gain=found.gain, offset=found.offset)
         return vars(seasons)  # plain, for what saves estimators
-
-    def _find_no_label(self, classes):
-        """What stands for no label, which must not be one."""
-        strings = isinstance(classes.tolist()[0], str)
-        found = self.no_label
-        if found is None:
-            found = "" if strings else -1
-        if self.abstain_below > 0:
-            if isinstance(found, str) != strings:
-                wanted = "string" if strings else "number"
-                raise ValueError(
-                    f"no_label={found!r} is not of the kind of the classes of y, "
-                    f"{classes.tolist()}: expected a {wanted}."
-                )
-            if found in classes.tolist():
-                raise ValueError(
-                    f"no_label={found!r} is one of the classes of y, "
-                    f"{classes.tolist()}: set another."
-                )
-        return found
 
     def _route(self, fit_params):
         """Fit parameters of each classifier, from one value per sample."""
@@ -603,7 +588,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             one, which are predicted as by `predict_timeline`.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y holds; None takes ``label_time_`` if fit
-            was given one.
+            was given one and the dates are those of fit. Without effect for samples
+            that have no label.
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates of X; None takes the training dates.
 
@@ -618,6 +604,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ValueError
             If no label_time is known, from the call or from fit, or y has a label
             that fit did not see.
+
+        Warns
+        -----
+        UserWarning
+            If label_time is None and differed between the samples of fit.
         """
         return self._decode(self._held_evidence(X, y, label_time, dates))
 
@@ -639,6 +630,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """The most probable labels, or no label where that is improbable."""
         if self.abstain_below == 0:
             return self.classes_[viterbi(evidence, self.switch_cost_)]
+        _check_no_label(self.no_label_, self.classes_)  # may abstain only since fit
         path, probability = self._most_probable(evidence)
         labels = self.classes_[path]
         # Of a kind that holds both, whether or not there is anything to hold.
@@ -810,6 +802,18 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                     "label_time=None, and fit was given none either: say at which "
                     "date y holds, an index or one per sample."
                 )
+            days = check_dates(dates, X.shape[2])
+            if days is not None and not np.array_equal(days, self._seasons.dates):
+                raise ValueError(
+                    "label_time=None, but dates are not those of fit: say at which "
+                    "of them y holds, an index or one per sample."
+                )
+            if not self._one_label_time:
+                warn(
+                    "label_time was not given, and differed between the samples of "
+                    f"fit: labels are held at the most frequent, {self.label_time_}. "
+                    "Pass label_time=, an index or one per sample."
+                )
             label_time = self.label_time_
         return self._hold(X, y, label_time, dates)
 
@@ -871,6 +875,25 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _are_strings(classes):
+    return isinstance(classes.tolist()[0], str)
+
+
+def _check_no_label(no_label, classes):
+    """Refuse what cannot stand for no label beside the classes, or is one of them."""
+    kind, wanted = (str, "string") if _are_strings(classes) else (Real, "number")
+    if not isinstance(no_label, kind):
+        raise ValueError(
+            f"no_label={no_label!r} is not of the kind of the classes of y, "
+            f"{classes.tolist()}: expected a {wanted}."
+        )
+    if no_label in classes.tolist():
+        raise ValueError(
+            f"no_label={no_label!r} is one of the classes of y, {classes.tolist()}: "
+            "set another."
+        )
 
 
 def _repeat(value, sample, n):
