@@ -139,6 +139,26 @@ def check_label_time(label_time, n_samples, n_timesteps):
     return times.astype(np.intp)
 
 
+def check_some_label_times(label_time, labelled, n_timesteps):
+    """As `check_label_time`, but ignore what stands for samples without a label.
+
+    That may be None or NaN, beside integers that are floats for its sake. Such
+    samples get the most frequent date of the others.
+    """
+    if np.shape(label_time) != labelled.shape or labelled.all():
+        return check_label_time(label_time, len(labelled), n_timesteps)
+    if not labelled.any():
+        return np.zeros(len(labelled), dtype=np.intp)
+    known = np.array(np.asarray(label_time)[labelled].tolist())
+    if known.dtype.kind == "f" and (known == np.round(known)).all():
+        known = known.astype(np.intp)
+    times = np.full(len(labelled), known[0])
+    times[labelled] = known
+    times = check_label_time(times, len(labelled), n_timesteps)
+    times[~labelled] = common_label_time(times[labelled], n_timesteps)
+    return times
+
+
 def common_label_time(times, n_timesteps):
     """The one date that stands for many: the most frequent, earliest on ties."""
     if times is None:

@@ -140,8 +140,8 @@ class Labelled:
         evidence, classes = evidence[rows], self.classes[rows]
         n_classes = evidence.shape[2]
         wrong = np.array(_WRONG_SHARES)[:, np.newaxis, np.newaxis]
-        best = None
-        for cost in sorted({*_SWITCH_COSTS, likely}):
+
+        def log_posterior(cost):
             posterior = forward_backward(evidence, cost)
             found = posterior[np.arange(len(rows)), :, classes]
             if self.times is not None:
@@ -149,10 +149,9 @@ class Labelled:
             probable = (1 - wrong) * found + wrong / n_classes
             logs = np.log(np.maximum(probable, np.finfo(float).tiny))
             total = logs.mean(axis=2).sum(axis=1).max()
-            total -= (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
-            if best is None or total > best[0]:
-                best = total, cost
-        return float(best[1])
+            return total - (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
+
+        return float(max(sorted({*_SWITCH_COSTS, likely}), key=log_posterior))
 
 
 def draw_folds(data, random):

@@ -16,7 +16,13 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._cloning import default_detector, fit_detector, n_bands, seeded_clone
+from ._cloning import (
+    check_is_own,
+    default_detector,
+    fit_detector,
+    n_bands,
+    seeded_clone,
+)
 from ._sklearn import (
     HasMethods,
     Interval,
@@ -29,6 +35,7 @@ from ._validation import (
     check_dates,
     check_groups,
     check_label_time,
+    check_some_label_times,
     check_series,
     check_some_labels,
     common_label_time,
@@ -58,7 +65,7 @@ from .seasons import Seasons
 # The switch cost expected, in units of what a change in twenty seasons makes it:
 # successive dates err together, so their evidence counts for more than it is worth.
 _LIKELY_COST = 1.5
-# Series relabelled at a time; bounds memory.
+# Series looked at in one go; bounds memory.
 _BATCH_SIZE = 512
 
 
@@ -72,25 +79,26 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    detector : estimator, "drop" or None, default=None
+    detector : HTSVAEDetector, "drop" or None, default=None
         Finds the dates that do not look like the label: cloned and fitted. It also
         sets window, period, dates and the bands of 2-D input, and brings years that
         look otherwise in line. None is `HTSVAEDetector` with its defaults; "drop"
         leaves it out: the classifiers then tell by themselves who changed. A fitted
-        one goes in as ``sklearn.frozen.FrozenEstimator(detector)``.
+        one goes in as ``sklearn.frozen.FrozenEstimator(detector)``. One of a subclass
+        will do, no other.
     classifier : estimator, "drop" or None, default=None
         Classifier of season windows, whose columns are the bands slot by slot; or
         of time series, such as those of aeon and sktime, which get windows of shape
-        (n_bands, period). None is a random forest; it is left out where one window
-        spans the series and so cannot tell its dates apart.
+        (n_bands, period). None is a random forest; or nothing where labels hold at
+        one date and one window spans the series, and so cannot tell its dates apart.
     date_classifier : estimator, "drop" or None, default=None
         Classifier of single dates, whose columns are the bands and the season
         slot. None is a random forest of 20 trees with leaves of 5 rows at least,
         or 100 extremely randomised trees where labels hold for a date alone.
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
-        `label_time` alone. "season" is the window around it, and every date at
-        which a sample clearly shows a class. "auto" takes the season unless labels
+        `label_time` alone. "season" is every date within half a window of it, and
+        every other one at which a sample clearly shows a class. "auto" takes the season unless labels
         that were held out tell of more than one change in a season. Of no effect
         where `label_time` is None: the labels then hold at every date.
     switch_cost : float, array-like of shape (n_classes, n_classes) or "auto", \
@@ -278,7 +286,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             Label of each sample at `label_time`; None or NaN for samples without
             one, which say how the classes look in other years.
         label_time : int or array-like of int of shape (n_samples,), default=None
-            Index of the date at which y holds; None means at every date.
+            Index of the date at which y holds; None means at every date. Without
+            effect for samples that have no label.
         groups : array-like of shape (n_samples,), default=None
             Places, fields or tiles whose samples are alike: what is held out to
             choose or calibrate by is held out with its whole group.
@@ -298,7 +307,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             classifiers are dropped, or an argument does not fit the others. What was
             fitted before is then gone.
         TypeError
-            If `label_time` is not made of integers.
+            If `label_time` is not made of integers, or `detector` is of another kind
+            than `HTSVAEDetector`.
 
         Warns
         -----
@@ -311,7 +321,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X = check_series(self, X, reset=True, n_bands=self._n_bands_of(detector))
         n, _, n_timesteps = X.shape
         labels, labelled = check_some_labels(y, n)
-        times = check_label_time(label_time, n, n_timesteps)
+        times = check_some_label_times(label_time, labelled, n_timesteps)
         groups = check_groups(groups, n)
         classes = np.unique(labels)
         if len(classes) < 2:
@@ -346,7 +356,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 detector,
                 X,
                 y,
-                label_time,
+                times,
                 random,
                 groups=groups,
                 memory=check_memory(self.memory),
@@ -356,7 +366,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self._own_seasons = self._find_seasons(X, numbers, times)
         data = Labelled(X, self._seasons, numbers, times, groups, params)
         if self.detector_ is not None:
-            self._ask_detector(data, X, y, label_time)
+            self._ask_detector(data, X)
         date_classifier = self._fit_classifiers(data, random)
         if self.detector_ is None:
             fitted = self.classifier_, date_classifier
@@ -377,6 +387,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             return None
         if self.detector is None:
             return default_detector(None).set_params(**given)
+        check_is_own(self.detector)
         for name, value in given.items():
             own = getattr(self.detector, name, None)
             if not np.array_equal(own, value):
@@ -387,7 +398,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return default_detector(self.detector)
 
     def _n_bands_of(self, detector):
-        return self.n_bands or 1 if detector is None else n_bands(detector)
+        return (self.n_bands or 1) if detector is None else n_bands(detector)
 
     @property
     def _seasons(self):
@@ -420,7 +431,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     # Which samples show which class
 
-    def _ask_detector(self, data, X, y, label_time):
+    def _ask_detector(self, data, X):
         """Who is stable, and which dates show which class, by the detector."""
         detector, labelled = self.detector_, data.classes >= 0
         flags = np.zeros(data.seen.shape, dtype=bool)
@@ -569,8 +580,17 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             for key, value in data.fit_params[name].items()
         }
         n_bands = data.X.shape[1] if name == "classifier" else None
-        classifier = seeded_clone(template, random)
-        return fit_classifier(classifier, rows.features, classes, params, n_bands)
+        classifier = fit_classifier(
+            seeded_clone(template, random), rows.features, classes, params, n_bands
+        )
+        told, n_classes = getattr(classifier, "classes_", ()), len(self.classes_)
+        if not set(np.ravel(told).tolist()) <= set(range(n_classes)):
+            raise ValueError(
+                f"{name}={template!r} was fitted to the labels "
+                f"{np.ravel(told).tolist()}; expected class numbers, from 0 to "
+                f"{n_classes - 1}: indices into the sorted labels of y."
+            )
+        return classifier
 
     # Labels
 
@@ -722,10 +742,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         float
             NaN if no sample has a label.
         """
-        predicted = self.predict(X, label_time=label_time)
-        y, labelled = check_some_labels(y, len(predicted), required=False)
+        check_is_fitted(self)
+        n, _, n_timesteps = check_series(self, X, reset=False).shape
+        y, labelled = check_some_labels(y, n, required=False)
         if not labelled.any():
             return np.nan
+        times = check_some_label_times(label_time, labelled, n_timesteps)
+        predicted = self.predict(X, label_time=times)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[labelled]
         return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
@@ -823,8 +846,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         At every date where label_time is None.
         """
         n, _, n_timesteps = X.shape
-        times = check_label_time(label_time, n, n_timesteps)
         labels, labelled = check_some_labels(y, n, required=False)
+        times = check_some_label_times(label_time, labelled, n_timesteps)
         classes = encode_some_labels(labels, labelled, self.classes_)
         return hold(self._fitted_evidence(X, dates), classes, times)
 

@@ -20,6 +20,7 @@ from sklearn.svm import LinearSVC
 from sktasgen import BandScaler, HTSVAEDetector, StableSampleRelabeler
 from sktasgen.datasets import make_pixel_series
 from sktasgen.evidence import class_probability, date_rows, window_rows
+from sktasgen.labelled import Labelled
 from sktasgen.metrics import (
     break_within,
     dated_label_report,
@@ -63,6 +64,15 @@ def test_defaults_relabel_real_series(cerrado, name):
     assert report.changed_date_accuracy > 0.945
     found = nearest_break(labels, data.label_time)
     assert break_within(data.break_at, found, 3) > 0.8
+    # Probabilities mean what they say: the calibration error over 15 bins of equal mass.
+    held = dict(y=data.y, label_time=data.label_time)
+    posterior = relabeler.predict_proba_timeline(data.X, **held)
+    right = relabeler.classes_[posterior.argmax(axis=2)] == data.Y
+    for dates in (np.ones_like(right), data.Y != data.y[:, None]):
+        probability = posterior.max(axis=2)[dates]
+        order = np.argsort(probability, kind="stable")
+        away = np.array_split((probability - right[dates])[order], 15)
+        assert sum(abs(each.sum()) for each in away) < 0.03 * len(order)
 
 
 @pytest.mark.parametrize("case", ["20 labels a class, years differ", "20 % wrong"])
@@ -225,6 +235,27 @@ def test_samples_without_a_label_are_predicted(series, missing):
     X_new, y_new = relabeler.fit_resample(series.X, y, label_time=series.label_time)
     assert set(relabeler.sample_indices_) == set(range(90))
     assert len(X_new) == len(y_new)
+
+
+@pytest.mark.parametrize("nothing", [-1, 999, np.nan, None])
+def test_date_of_no_label_may_be_anything(series, nothing):
+    y, expected = series.y.astype(object), quick(detector="drop", period=12)
+    y[::3] = None
+    expected.fit(series.X, y, label_time=series.label_time)
+    times = series.label_time.astype(object)
+    times[::3] = nothing
+    if nothing is not None:
+        times = np.array(times.tolist())
+    relabeler = clone(expected).fit(series.X, y, label_time=times)
+    found = relabeler.relabel(series.X, y, label_time=times)
+    np.testing.assert_array_equal(
+        found, expected.relabel(series.X, y, label_time=series.label_time)
+    )
+    share = relabeler.score(series.X, y, label_time=times)
+    assert share == expected.score(series.X, y, label_time=series.label_time)
+    for other in (np.where(y == 1, 999, series.label_time), times.astype(float) + 0.5):
+        with pytest.raises((ValueError, TypeError), match="label_time"):
+            clone(expected).fit(series.X, y, label_time=other)
 
 
 @pytest.mark.parametrize("missing", [None, np.nan])
@@ -722,6 +753,26 @@ def test_labelled_season_without_observations_trains_on_the_nearest_dates():
         relabeler.fit(X, Y[:, 5], label_time=5)
 
 
+def test_classifier_frozen_with_labels_of_its_own_is_refused(series):
+    rows = np.zeros((4, 4))
+    frozen = FrozenEstimator(GaussianNB().fit(rows, list("aabb")))
+    relabeler = quick(detector="drop", period=12, date_classifier=frozen)
+    with pytest.raises(ValueError, match="date_classifier=.*labels.*class numbers"):
+        relabeler.fit(series.X, series.y, label_time=18)
+
+
+def test_windows_that_do_not_show_a_label_are_not_trained_on():
+    seasons = Seasons.resolve(36, period=12, dates=None, stride=1)
+    times = np.arange(36)
+    data = Labelled(np.zeros((36, 1, 36)), seasons, times * 0, times, None, {})
+    of_windows, _ = data.known("labelled season", times >= 0)
+    np.testing.assert_array_equal(of_windows == 0, data.windowing.near(times))
+    # However far apart windows start, each label has its nearest.
+    data.windowing = data.windowing.with_stride(12)
+    of_windows, _ = data.known("date", times >= 0)
+    assert (of_windows == 0).any(axis=1).all()
+
+
 def test_classifier_without_probabilities_votes(series):
     relabeler = quick(classifier=make_pipeline(StandardScaler(), LinearSVC()))
     relabeler.fit(series.X, series.y, label_time=series.label_time)
@@ -784,6 +835,19 @@ def test_weights_per_sample_reach_every_row_of_the_sample(series):
     )
     # One row per sample here: the observed dates nearest to its label.
     assert set(seen["weight"]) == set(weight)
+
+
+def test_detector_of_another_kind_is_refused(series):
+    class Other(BaseEstimator):
+        def fit(self, X, y=None, *, label_time=None):
+            raise AssertionError("trained")
+
+        def predict_timesteps(self, X, y=None, *, label_time=None):
+            """What it takes is more than that."""
+
+    for detector in (Other(), FrozenEstimator(Other())):
+        with pytest.raises(TypeError, match="detector=.*is no HTSVAEDetector"):
+            quick(detector=detector).fit(series.X, series.y)
 
 
 def test_frozen_detector_is_used_as_it_is(series):
