@@ -36,8 +36,8 @@ forest told all months is trained on the true labels of other locations: near it
 ceiling. A cell is the accuracy over months and that on changed months.
 
 ``calibration``: of ``predict_proba_timeline``, the labels held, on both MODIS sets and
-on the lakes in-sample. A cell is the expected calibration error (15 bins of equal mass),
-the mean probability of the most probable class, and how often that is right.
+on the lakes in-sample. A cell is the expected calibration error (15 bins of equal
+mass), the mean probability of the most probable class, and how often that is right.
 """
 
 import argparse

@@ -35,8 +35,8 @@ from ._validation import (
     check_dates,
     check_groups,
     check_label_time,
-    check_some_label_times,
     check_series,
+    check_some_label_times,
     check_some_labels,
     common_label_time,
     encode_some_labels,
@@ -98,9 +98,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
         `label_time` alone. "season" is every date within half a window of it, and
-        every other one at which a sample clearly shows a class. "auto" takes the season unless labels
-        that were held out tell of more than one change in a season. Of no effect
-        where `label_time` is None: the labels then hold at every date.
+        every other one at which a sample clearly shows a class. "auto" takes the
+        season unless labels that were held out tell of more than one change in a
+        season. Of no effect where `label_time` is None: the labels then hold at every
+        date.
     switch_cost : float, array-like of shape (n_classes, n_classes) or "auto", \
             default="auto"
         Nats that a change of label between successive dates costs. A matrix has a

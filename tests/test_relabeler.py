@@ -64,7 +64,7 @@ def test_defaults_relabel_real_series(cerrado, name):
     assert report.changed_date_accuracy > 0.945
     found = nearest_break(labels, data.label_time)
     assert break_within(data.break_at, found, 3) > 0.8
-    # Probabilities mean what they say: the calibration error over 15 bins of equal mass.
+    # Probabilities mean what they say: the error over 15 bins of equal mass.
     held = dict(y=data.y, label_time=data.label_time)
     posterior = relabeler.predict_proba_timeline(data.X, **held)
     right = relabeler.classes_[posterior.argmax(axis=2)] == data.Y
