@@ -34,10 +34,15 @@ forest is trained on the bands of the labelled month and applied to every month;
 "held" keeps each sample's own label where it is known, as the relabeller does. The
 forest told all months is trained on the true labels of other locations: near it is the
 ceiling. A cell is the accuracy over months and that on changed months.
+
+``calibration``: of ``predict_proba_timeline``, the labels held, on both MODIS sets and
+on the lakes in-sample. A cell is the expected calibration error (15 bins of equal
+mass), the mean probability of the most probable class, and how often that is right.
 """
 
 import argparse
 from functools import partial
+from itertools import product
 
 import numpy as np
 from scipy import stats
@@ -295,6 +300,72 @@ LAKES = {
 } | {"static": _static, "forest": _forest, "told": _told}
 
 
+# calibration -------------------------------------------------------------------
+
+
+def calibration(arguments):
+    """Table of how far probabilities are from how often they are right."""
+    methods = [
+        relabeler
+        for name, relabeler in RELABELERS.items()
+        if name in (arguments.only or ("sktasgen", "drop"))
+    ]
+    show(
+        "calibration error / mean probability / accuracy",
+        ["series", "method", "all dates", "changed", "unchanged"],
+        _calibration_rows(methods, arguments),
+    )
+
+
+def _calibration_rows(methods, arguments):
+    given = [
+        (f"cerrado_{name}", _coded(sets.cerrado(name)))
+        for name in ("disjoint", "anywhere")
+    ]
+    data = fetch_dynamic_world_lakes()
+    for step in arguments.steps or range(data.Y.shape[1]):
+        month = Bunch(**data | {"y": data.Y[:, step], "label_time": step})
+        given.append((f"lakes, step {step}", month))
+    for (name, series), (title, make) in product(given, methods):
+        figures = []
+        for seed in range(arguments.seeds or 1):
+            relabeler = make(series.period, seed)
+            known = dict(y=series.y, label_time=series.label_time)
+            probability = relabeler.fit(series.X, **known).predict_proba_timeline(
+                series.X, **known
+            )
+            right = relabeler.classes_[probability.argmax(axis=2)] == series.Y
+            changed = series.Y != series.y[:, np.newaxis]
+            figures.append(
+                [
+                    calibration_error(probability.max(axis=2)[of], right[of])
+                    for of in (np.ones_like(changed), changed, ~changed)
+                ]
+            )
+        cells = np.mean(figures, axis=0)
+        yield name, title, *(" / ".join(map("{:.4f}".format, cell)) for cell in cells)
+
+
+def calibration_error(probability, right, n_bins=15):
+    """Expected calibration error over bins of equal mass, and both means.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n,)
+        Of what was taken to be so.
+    right : ndarray of shape (n,) of bool
+        Whether it was.
+
+    Returns
+    -------
+    error, mean_probability, accuracy : float
+    """
+    order = np.argsort(probability, kind="stable")
+    bins = np.array_split(probability[order] - right[order], n_bins)
+    error = sum(abs(away.sum()) for away in bins) / len(probability)
+    return error, probability.mean(), right.mean()
+
+
 # What the parts share ----------------------------------------------------------
 
 
@@ -330,14 +401,21 @@ def _cell(figures):
     return "" if np.isnan(accuracy) else f"{accuracy:.4f} / {changed:.3f}"
 
 
-PARTS = {"cerrado": cerrado, "years": years, "lakes": lakes}
+PARTS = {
+    "cerrado": cerrado,
+    "years": years,
+    "lakes": lakes,
+    "calibration": calibration,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description="Accuracy of dated labels.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument(
-        "--seeds", type=int, help="how many, from 0: 3 by default, for lakes 1"
+        "--seeds",
+        type=int,
+        help="how many, from 0: 3 by default, for lakes and calibration 1",
     )
     parser.add_argument(
         "--only",

@@ -139,6 +139,26 @@ def check_label_time(label_time, n_samples, n_timesteps):
     return times.astype(np.intp)
 
 
+def check_some_label_times(label_time, labelled, n_timesteps):
+    """As `check_label_time`, but ignore what stands for samples without a label.
+
+    That may be None or NaN, beside integers that are floats for its sake. Such
+    samples get the most frequent date of the others.
+    """
+    if np.shape(label_time) != labelled.shape or labelled.all():
+        return check_label_time(label_time, len(labelled), n_timesteps)
+    if not labelled.any():
+        return np.zeros(len(labelled), dtype=np.intp)
+    known = np.array(np.asarray(label_time)[labelled].tolist())
+    if known.dtype.kind == "f" and (known == np.round(known)).all():
+        known = known.astype(np.intp)
+    times = np.full(len(labelled), known[0])
+    times[labelled] = known
+    times = check_label_time(times, len(labelled), n_timesteps)
+    times[~labelled] = common_label_time(times[labelled], n_timesteps)
+    return times
+
+
 def common_label_time(times, n_timesteps):
     """The one date that stands for many: the most frequent, earliest on ties."""
     if times is None:
@@ -220,7 +240,7 @@ def check_dates(dates, n_timesteps):
     return days
 
 
-def check_some_labels(y, n_samples):
+def check_some_labels(y, n_samples, *, required=True):
     """Return the labels of the labelled samples, and which these are.
 
     Parameters
@@ -228,6 +248,8 @@ def check_some_labels(y, n_samples):
     y : array-like of shape (n_samples,)
         Labels; None or NaN where there is none.
     n_samples : int
+    required : bool, default=True
+        Whether one sample at least must have a label.
 
     Returns
     -------
@@ -237,7 +259,8 @@ def check_some_labels(y, n_samples):
     Raises
     ------
     ValueError
-        As `check_labels` does, but for missing labels, unless all are.
+        As `check_labels` does, but for missing labels, unless all are and one is
+        required.
     TypeError
         If some are strings and others are not.
     """
@@ -251,6 +274,8 @@ def check_some_labels(y, n_samples):
             "label per sample."
         )
     if not labelled.any():
+        if not required:
+            return given[labelled], labelled
         raise ValueError(
             f"y holds no label (None or NaN) for any of the {n_samples} samples: "
             "expected some labels."

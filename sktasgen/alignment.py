@@ -94,12 +94,14 @@ def align_years(X, classes, times, windowing, n_classes):
         return plain
     rows = _some(classes)
     X, classes, times = X[rows].astype(np.float64), classes[rows], times[rows]
-    if len(np.unique(classes[classes >= 0])) < 2:
-        return plain
     labelled = (classes >= 0)[:, np.newaxis]
+    in_season = labelled & windowing.in_own(times)
+    shown = (in_season & ~np.isnan(X).all(axis=1)).any(axis=1)
+    if len(np.unique(classes[shown])) < 2:
+        return plain
     given = np.zeros((len(X), X.shape[2], n_classes))
     given[labelled[:, 0], :, classes[labelled[:, 0]]] = 1
-    season = given * (labelled & windowing.in_own(times))[:, :, np.newaxis]
+    season = given * in_season[:, :, np.newaxis]
     reference = _Moments.of(X, season).by_slot(calendar).where_known(X)
     tell = _Teller(X, classes, times, windowing, n_classes, reference)
     # From what would explain as much without any change as there is, and from no

@@ -10,6 +10,10 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 import numpy as np
 from numba import njit
 
+# Nats beyond which a switch is too improbable to be held in a float: forward-backward
+# then counts in logarithms.
+_MOST_COST = 600.0
+
 
 def viterbi(log_evidence, switch_cost):
     """Most probable label sequence of each sample.
@@ -91,7 +95,10 @@ def forward_backward(log_evidence, switch_cost):
     """
     log_evidence, switch_cost = _check(log_evidence, switch_cost)
     if np.ndim(switch_cost) == 0:
-        return _forward_backward(log_evidence, switch_cost)
+        if switch_cost <= _MOST_COST:
+            return _forward_backward(log_evidence, switch_cost)
+        stays = np.eye(log_evidence.shape[2], dtype=bool)
+        switch_cost = np.where(stays, 0.0, switch_cost)
     posterior, possible = _forward_backward_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return posterior
@@ -229,8 +236,7 @@ def _forward_backward(log_evidence, switch_cost):
     n, n_timesteps, n_classes = log_evidence.shape
     posterior = np.empty((n, n_timesteps, n_classes))
     stay = 1.0 / (1.0 + (n_classes - 1) * np.exp(-switch_cost))
-    # Never quite zero: a held label must be reachable at any cost.
-    switch = max(stay * np.exp(-switch_cost), 1e-300)
+    switch = stay * np.exp(-switch_cost)
     evidence = np.empty((n_timesteps, n_classes))
     after = np.empty(n_classes)
     for i in range(n):

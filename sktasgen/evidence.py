@@ -8,10 +8,13 @@ and the season slot; both in the units of X, NaN where not observed.
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import InputTags, get_tags
+from sklearn.utils.metaestimators import available_if
 
 from .windows import overlap_average
 
@@ -80,7 +83,8 @@ def window_rows(X, calendar, cells, wanted):
     cut = grid[sample[:, np.newaxis, np.newaxis], bands, cells[window][:, np.newaxis]]
     seen = ~np.isnan(cut).all(axis=(1, 2))
     sample, window, cut = sample[seen], window[seen], cut[seen]
-    return Rows(cut.reshape(len(sample), -1), sample), window
+    features = cut.reshape(len(cut), cut.shape[1] * cut.shape[2])
+    return Rows(features, sample), window
 
 
 def fit_classifier(classifier, features, classes, fit_params, n_bands=None):
@@ -103,6 +107,8 @@ def fit_classifier(classifier, features, classes, fit_params, n_bands=None):
     -------
     estimator
         The classifier, or a fitted pipeline of what it takes and the classifier.
+        What it predicts are numbers as in `classes`; it was trained on them, or on
+        their ranks where some numbers are missing.
 
     Raises
     ------
@@ -123,8 +129,33 @@ def fit_classifier(classifier, features, classes, fit_params, n_bands=None):
         steps.append(("shape", shape))
     for _, step in steps:
         features = step.fit_transform(features)
+    present = np.unique(classes)
+    if present[-1] >= len(present) and not isinstance(classifier, FrozenEstimator):
+        classifier = _OfSomeClasses(classifier)
     classifier.fit(features, classes, **fit_params)
     return Pipeline([*steps, ("classify", classifier)]) if steps else classifier
+
+
+class _OfSomeClasses(ClassifierMixin, BaseEstimator):
+    """A classifier that sees the classes of fit numbered from 0 without gaps.
+
+    As some want them, such as that of xgboost.
+    """
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def fit(self, X, y, **fit_params):
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        self.classifier.fit(X, numbers, **fit_params)
+        return self
+
+    @available_if(lambda self: hasattr(self.classifier, "predict_proba"))
+    def predict_proba(self, X):
+        return self.classifier.predict_proba(X)
+
+    def predict(self, X):
+        return self.classes_[np.asarray(self.classifier.predict(X)).astype(np.intp)]
 
 
 def _get_tags(classifier):
@@ -171,9 +202,10 @@ def class_probability(classifier, features, n_classes):
     if len(features) == 0:
         return probability
     if hasattr(classifier, "predict_proba"):
-        probability[:, classifier.classes_] = classifier.predict_proba(features)
+        columns = np.asarray(classifier.classes_).astype(np.intp)
+        probability[:, columns] = classifier.predict_proba(features)
     else:
-        predicted = classifier.predict(features)
+        predicted = np.asarray(classifier.predict(features)).astype(np.intp)
         probability[np.arange(len(features)), predicted] = 1.0
     return probability
 

@@ -60,13 +60,14 @@ class Labelled:
         total = joint.sum(axis=2, keepdims=True)
         self.told[rows] = np.where(total > 0, joint / np.maximum(total, 1e-30), 0)
 
-    def known(self, span):
-        """Windows and dates at which classes are known.
+    def known(self, span, samples):
+        """Observed windows and dates at which classes of some samples are known.
 
         Parameters
         ----------
         span : {"series", "date", "labelled season", "season"}
             Where labels are taken to hold; "season" adds what was seen.
+        samples : ndarray of shape (n_samples,) of bool
 
         Returns
         -------
@@ -74,49 +75,50 @@ class Labelled:
             Class number, -1 where not known.
         of_dates : ndarray of shape (n_samples, n_timesteps) of int
         """
-        calendar, length = self.windowing.calendar, self.windowing.length
-        starts, label = self.windowing.starts, self.classes[:, np.newaxis]
-        shape = len(self.X), len(starts)
-        if span == "series":
-            return np.broadcast_to(label, shape), np.broadcast_to(
-                label, self.seen.shape
-            )
-        label_cell = calendar.cell[self.times][:, np.newaxis]
-        distance = np.abs(starts + length // 2 - np.clip(label_cell, length // 2, None))
-        in_windows = distance == distance.min(axis=1, keepdims=True)
-        # A label under a cloud still holds at the nearest date that was observed.
-        away = np.abs(calendar.cell - label_cell)
-        seen_away = np.where(self.seen, away, np.iinfo(away.dtype).max)
-        on_dates = seen_away == seen_away.min(axis=1, keepdims=True)
-        if span != "date":
-            in_windows |= distance <= length // 4
-            on_dates |= away <= length // 2
-        if span != "season":
-            return np.where(in_windows, label, -1), np.where(on_dates, label, -1)
-        return self._and_seen(in_windows, on_dates)
-
-    def _and_seen(self, in_windows, on_dates):
-        """What labels say, unless the series speak against them, and what was seen."""
         label = self.classes[:, np.newaxis]
-        n_classes = self.classes.max() + 1
-        shown, agrees = np.full(self.seen.shape, -1), np.ones_like(self.seen)
-        if self.told is not None:
+        in_windows, on_dates = self._near_labels(span)
+        of_windows = np.where(in_windows, label, -1)
+        of_dates = np.where(on_dates, label, -1)
+        if span == "season" and self.told is not None:
+            # What series show, and labels only where these do not speak against them.
             best = self.told.argmax(axis=2)
             shown = np.where(self.told.max(axis=2) > _SHOWN, best, -1)
             agrees = (shown < 0) | (shown == label)
-        agree = self.windowing.share(agrees) > 0.5
-        of_windows = np.where(in_windows & agree, label, -1)
-        of_dates = np.where(on_dates & agrees, label, -1)
-        for k in range(n_classes):
-            of_windows[self.windowing.throughout(shown == k)] = k
-        of_dates = np.where(shown >= 0, shown, of_dates)
-        for k in np.setdiff1d(
-            np.arange(n_classes), np.intersect1d(of_windows, of_dates)
+            of_windows[self.windowing.share(agrees) <= 0.5] = -1
+            of_dates = np.where(shown >= 0, shown, of_dates)
+            for k in range(label.max() + 1):
+                of_windows[self.windowing.throughout(shown == k)] = k
+        seen_windows = self.windowing.share(self.seen) > 0
+        samples = samples[:, np.newaxis]
+        found = []
+        for known, held, seen in (
+            (of_windows, in_windows, samples & seen_windows),
+            (of_dates, on_dates, samples & self.seen),
         ):
-            own = label == k  # a class that nothing agrees with has its labels still
-            of_windows = np.where(own & in_windows, k, of_windows)
-            of_dates = np.where(own & on_dates, k, of_dates)
-        return of_windows, of_dates
+            known = np.where(seen, known, -1)
+            # A class that nothing agrees with has its labels still.
+            lost = (label >= 0) & ~np.isin(label, known)
+            found.append(np.where(lost & held & seen, label, known))
+        return tuple(found)
+
+    def _near_labels(self, span):
+        """Windows and dates at which each label is taken to hold."""
+        windowing = self.windowing
+        shape = len(self.X), len(windowing.starts)
+        if span == "series":
+            return np.ones(shape, dtype=bool), np.ones_like(self.seen)
+        own = windowing.own_starts(self.times)[:, np.newaxis]
+        distance = np.abs(windowing.starts - own)
+        in_windows = distance == distance.min(axis=1, keepdims=True)
+        # A label under a cloud still holds at the nearest date that was observed.
+        cell = windowing.calendar.cell
+        away = np.abs(cell - cell[self.times][:, np.newaxis])
+        seen_away = np.where(self.seen, away, np.iinfo(away.dtype).max)
+        on_dates = seen_away == seen_away.min(axis=1, keepdims=True)
+        if span != "date":
+            in_windows |= windowing.near(self.times)
+            on_dates |= away <= windowing.length // 2
+        return in_windows, on_dates
 
     def most_probable_cost(self, evidence, fold, likely):
         """The switch cost under which labels are most probable.
@@ -138,8 +140,8 @@ class Labelled:
         evidence, classes = evidence[rows], self.classes[rows]
         n_classes = evidence.shape[2]
         wrong = np.array(_WRONG_SHARES)[:, np.newaxis, np.newaxis]
-        best = None
-        for cost in sorted({*_SWITCH_COSTS, likely}):
+
+        def log_posterior(cost):
             posterior = forward_backward(evidence, cost)
             found = posterior[np.arange(len(rows)), :, classes]
             if self.times is not None:
@@ -147,10 +149,9 @@ class Labelled:
             probable = (1 - wrong) * found + wrong / n_classes
             logs = np.log(np.maximum(probable, np.finfo(float).tiny))
             total = logs.mean(axis=2).sum(axis=1).max()
-            total -= (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
-            if best is None or total > best[0]:
-                best = total, cost
-        return float(best[1])
+            return total - (cost - likely) ** 2 / (2 * _COST_SPREAD**2)
+
+        return float(max(sorted({*_SWITCH_COSTS, likely}), key=log_posterior))
 
 
 def draw_folds(data, random):

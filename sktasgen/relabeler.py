@@ -16,7 +16,13 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._cloning import default_detector, fit_detector, n_bands, seeded_clone
+from ._cloning import (
+    check_is_own,
+    default_detector,
+    fit_detector,
+    n_bands,
+    seeded_clone,
+)
 from ._sklearn import (
     HasMethods,
     Interval,
@@ -26,9 +32,11 @@ from ._sklearn import (
     routing_enabled,
 )
 from ._validation import (
+    check_dates,
     check_groups,
     check_label_time,
     check_series,
+    check_some_label_times,
     check_some_labels,
     common_label_time,
     encode_some_labels,
@@ -57,7 +65,7 @@ from .seasons import Seasons
 # The switch cost expected, in units of what a change in twenty seasons makes it:
 # successive dates err together, so their evidence counts for more than it is worth.
 _LIKELY_COST = 1.5
-# Series relabelled at a time; bounds memory.
+# Series looked at in one go; bounds memory.
 _BATCH_SIZE = 512
 
 
@@ -71,27 +79,29 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    detector : estimator, "drop" or None, default=None
+    detector : HTSVAEDetector, "drop" or None, default=None
         Finds the dates that do not look like the label: cloned and fitted. It also
         sets window, period, dates and the bands of 2-D input, and brings years that
         look otherwise in line. None is `HTSVAEDetector` with its defaults; "drop"
         leaves it out: the classifiers then tell by themselves who changed. A fitted
-        one goes in as ``sklearn.frozen.FrozenEstimator(detector)``.
+        one goes in as ``sklearn.frozen.FrozenEstimator(detector)``. One of a subclass
+        will do, no other.
     classifier : estimator, "drop" or None, default=None
         Classifier of season windows, whose columns are the bands slot by slot; or
         of time series, such as those of aeon and sktime, which get windows of shape
-        (n_bands, period). None is a random forest; it is left out where one window
-        spans the series and so cannot tell its dates apart.
+        (n_bands, period). None is a random forest; or nothing where labels hold at
+        one date and one window spans the series, and so cannot tell its dates apart.
     date_classifier : estimator, "drop" or None, default=None
         Classifier of single dates, whose columns are the bands and the season
         slot. None is a random forest of 20 trees with leaves of 5 rows at least,
         or 100 extremely randomised trees where labels hold for a date alone.
     label_span : {"auto", "date", "season"}, default="auto"
         Dates at which a label is taken to hold in training. "date" is
-        `label_time` alone. "season" is the window around it, and every date at
-        which a sample clearly shows a class. "auto" takes the season unless labels
-        that were held out tell of more than one change in a season. Of no effect
-        where `label_time` is None: the labels then hold at every date.
+        `label_time` alone. "season" is every date within half a window of it, and
+        every other one at which a sample clearly shows a class. "auto" takes the
+        season unless labels that were held out tell of more than one change in a
+        season. Of no effect where `label_time` is None: the labels then hold at every
+        date.
     switch_cost : float, array-like of shape (n_classes, n_classes) or "auto", \
             default="auto"
         Nats that a change of label between successive dates costs. A matrix has a
@@ -128,9 +138,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     detector_ : estimator or None
         The fitted detector.
     classifier_, date_classifier_ : estimator or None
-        The fitted classifiers, None where left out. One that takes no NaN stands
-        behind a median imputer. They are trained on class numbers, indices into
-        `classes_`.
+        The fitted classifiers, None where left out, or where fewer than two classes
+        were observed when labels hold. One that takes no NaN stands behind a median
+        imputer. They predict class numbers, indices into `classes_`.
     label_span_ : str
         "date" or "season" as used; "series" where `label_time` was None.
     switch_cost_ : float or ndarray of shape (n_classes, n_classes)
@@ -167,10 +177,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Both are trained on the labelled seasons and on every date, and every window, at
     which a sample clearly shows a class (probability above 0.9), be it another than
-    its label: by the detector's probability of classes given the whole series, or,
-    without a detector of classes, by what classifiers of other samples' labelled
-    seasons make of it. A label that its own season speaks against is not trained on.
-    Samples without a label take part in that as the others do.
+    its label: by what classifiers of other samples' labelled seasons make of it and,
+    where the detector knows the same classes, its probability of them given the whole
+    series, the two multiplied. A label that its own season speaks against is not
+    trained on. Samples without a label take part in that as the others do.
 
     The cost c is chosen without any dated truth. The classifiers are trained on
     two thirds of the samples and give evidence for the rest; the chain, holding
@@ -277,7 +287,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             Label of each sample at `label_time`; None or NaN for samples without
             one, which say how the classes look in other years.
         label_time : int or array-like of int of shape (n_samples,), default=None
-            Index of the date at which y holds; None means at every date.
+            Index of the date at which y holds; None means at every date. Without
+            effect for samples that have no label.
         groups : array-like of shape (n_samples,), default=None
             Places, fields or tiles whose samples are alike: what is held out to
             choose or calibrate by is held out with its whole group.
@@ -293,10 +304,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If y has fewer than two classes, both classifiers are dropped, or an
-            argument does not fit the others. What was fitted before is then gone.
+            If y has fewer than two classes, X shows fewer where labels hold, both
+            classifiers are dropped, or an argument does not fit the others. What was
+            fitted before is then gone.
         TypeError
-            If `label_time` is not made of integers.
+            If `label_time` is not made of integers, or `detector` is of another kind
+            than `HTSVAEDetector`.
 
         Warns
         -----
@@ -309,7 +322,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X = check_series(self, X, reset=True, n_bands=self._n_bands_of(detector))
         n, _, n_timesteps = X.shape
         labels, labelled = check_some_labels(y, n)
-        times = check_label_time(label_time, n, n_timesteps)
+        times = check_some_label_times(label_time, labelled, n_timesteps)
         groups = check_groups(groups, n)
         classes = np.unique(labels)
         if len(classes) < 2:
@@ -322,7 +335,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "classifier='drop' and date_classifier='drop' leave nothing to "
                 "classify with; keep one of them."
             )
-        self.no_label_ = self._find_no_label(classes)
+        self.no_label_ = self.no_label
+        if self.no_label is None:
+            self.no_label_ = "" if _are_strings(classes) else -1
+        if self.abstain_below > 0:
+            _check_no_label(self.no_label_, classes)
         self.switch_cost_ = self.switch_cost
         if not isinstance(self.switch_cost, str):
             self.switch_cost_ = check_switch_cost(self.switch_cost, len(classes))
@@ -331,16 +348,16 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         numbers = encode_some_labels(labels, labelled, classes)
         warn_of_contradictions(X, numbers, times)
         self.classes_ = classes
-        self.label_time_ = common_label_time(
-            None if times is None else times[labelled], n_timesteps
-        )
+        known_times = None if times is None else times[labelled]
+        self.label_time_ = common_label_time(known_times, n_timesteps)
+        self._one_label_time = times is None or len(np.unique(known_times)) == 1
         self.detector_ = None
         if detector is not None:
             self.detector_ = fit_detector(
                 detector,
                 X,
                 y,
-                label_time,
+                times,
                 random,
                 groups=groups,
                 memory=check_memory(self.memory),
@@ -350,7 +367,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self._own_seasons = self._find_seasons(X, numbers, times)
         data = Labelled(X, self._seasons, numbers, times, groups, params)
         if self.detector_ is not None:
-            self._ask_detector(data, X, y, label_time)
+            self._ask_detector(data, X)
         date_classifier = self._fit_classifiers(data, random)
         if self.detector_ is None:
             fitted = self.classifier_, date_classifier
@@ -371,6 +388,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             return None
         if self.detector is None:
             return default_detector(None).set_params(**given)
+        check_is_own(self.detector)
         for name, value in given.items():
             own = getattr(self.detector, name, None)
             if not np.array_equal(own, value):
@@ -381,7 +399,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return default_detector(self.detector)
 
     def _n_bands_of(self, detector):
-        return self.n_bands or 1 if detector is None else n_bands(detector)
+        return (self.n_bands or 1) if detector is None else n_bands(detector)
 
     @property
     def _seasons(self):
@@ -400,26 +418,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             seasons = replace(seasons, gain=found.gain, offset=found.offset)
         return vars(seasons)  # plain, for what saves estimators
 
-    def _find_no_label(self, classes):
-        """What stands for no label, which must not be one."""
-        strings = isinstance(classes.tolist()[0], str)
-        found = self.no_label
-        if found is None:
-            found = "" if strings else -1
-        if self.abstain_below > 0:
-            if isinstance(found, str) != strings:
-                wanted = "string" if strings else "number"
-                raise ValueError(
-                    f"no_label={found!r} is not of the kind of the classes of y, "
-                    f"{classes.tolist()}: expected a {wanted}."
-                )
-            if found in classes.tolist():
-                raise ValueError(
-                    f"no_label={found!r} is one of the classes of y, "
-                    f"{classes.tolist()}: set another."
-                )
-        return found
-
     def _route(self, fit_params):
         """Fit parameters of each classifier, from one value per sample."""
         names = ("classifier", "date_classifier")
@@ -434,7 +432,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     # Which samples show which class
 
-    def _ask_detector(self, data, X, y, label_time):
+    def _ask_detector(self, data, X):
         """Who is stable, and which dates show which class, by the detector."""
         detector, labelled = self.detector_, data.classes >= 0
         flags = np.zeros(data.seen.shape, dtype=bool)
@@ -449,17 +447,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self._find_stable(data, flags, detector._scored(X, data.times))
         if data.times is None:
             return
-        known = np.array_equal(detector.classes_, self.classes_)
-        if detector.reference_ == "class" and known:
+        # One of other classes, or of none, cannot tell which of these a date shows.
+        if np.array_equal(detector.classes_, self.classes_):
             scorer = detector._scorer(X.shape[2])
             for batch in gen_batches(len(X), _BATCH_SIZE):
                 # Whatever its label: that may be wrong.
                 data.see(batch, scorer.class_probability(X[batch], None, None))
-        else:
-            unchanged = self.stable_mask_[:, np.newaxis] & ~flags
-            own = np.eye(len(self.classes_))[data.classes][:, np.newaxis]
-            unknown = np.full(len(self.classes_), 1 / len(self.classes_))
-            data.see(slice(None), np.where(unchanged[:, :, np.newaxis], own, unknown))
 
     def _find_stable(self, data, flags, scored):
         """Samples that nowhere differ from their label for long."""
@@ -511,6 +504,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.classifier_, date_classifier = self._train(
             data, self.label_span_, everyone, random
         )
+        if self.classifier_ is date_classifier is None:
+            raise ValueError(
+                "X shows fewer than 2 classes where labels hold: no sample of the "
+                "others has an observation near its label_time."
+            )
         return date_classifier
 
     def _templates(self, data, span):
@@ -549,9 +547,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _train(self, data, span, samples, random):
         """Fit both classifiers where the class of some samples is known."""
-        of_windows, of_dates = (
-            np.where(samples[:, np.newaxis], known, -1) for known in data.known(span)
-        )
+        of_windows, of_dates = data.known(span, samples)
         calendar, cells = data.windowing.calendar, data.windowing.cells
         classifier, date_classifier = self._templates(data, span)
         if classifier is not None:
@@ -577,13 +573,25 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return classifier, date_classifier
 
     def _fit_one(self, name, template, rows, classes, data, random):
+        """The fitted classifier; None where rows leave nothing to tell apart."""
+        if len(np.unique(classes)) < 2:
+            return None
         params = {
             key: _repeat(value, rows.sample, len(data.X))
             for key, value in data.fit_params[name].items()
         }
         n_bands = data.X.shape[1] if name == "classifier" else None
-        classifier = seeded_clone(template, random)
-        return fit_classifier(classifier, rows.features, classes, params, n_bands)
+        classifier = fit_classifier(
+            seeded_clone(template, random), rows.features, classes, params, n_bands
+        )
+        told, n_classes = getattr(classifier, "classes_", ()), len(self.classes_)
+        if not set(np.ravel(told).tolist()) <= set(range(n_classes)):
+            raise ValueError(
+                f"{name}={template!r} was fitted to the labels "
+                f"{np.ravel(told).tolist()}; expected class numbers, from 0 to "
+                f"{n_classes - 1}: indices into the sorted labels of y."
+            )
+        return classifier
 
     # Labels
 
@@ -601,7 +609,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             one, which are predicted as by `predict_timeline`.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y holds; None takes ``label_time_`` if fit
-            was given one.
+            was given one and the dates are those of fit. Without effect for samples
+            that have no label.
         dates : array-like of shape (n_timesteps,), default=None
             Acquisition dates of X; None takes the training dates.
 
@@ -616,6 +625,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ValueError
             If no label_time is known, from the call or from fit, or y has a label
             that fit did not see.
+
+        Warns
+        -----
+        UserWarning
+            If label_time is None and differed between the samples of fit.
         """
         return self._decode(self._held_evidence(X, y, label_time, dates))
 
@@ -637,6 +651,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """The most probable labels, or no label where that is improbable."""
         if self.abstain_below == 0:
             return self.classes_[viterbi(evidence, self.switch_cost_)]
+        _check_no_label(self.no_label_, self.classes_)  # may abstain only since fit
         path, probability = self._most_probable(evidence)
         labels = self.classes_[path]
         # Of a kind that holds both, whether or not there is anything to hold.
@@ -726,9 +741,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         float
+            NaN if no sample has a label.
         """
-        predicted = self.predict(X, label_time=label_time)
-        y, labelled = check_some_labels(y, len(predicted))
+        check_is_fitted(self)
+        n, _, n_timesteps = check_series(self, X, reset=False).shape
+        y, labelled = check_some_labels(y, n, required=False)
+        if not labelled.any():
+            return np.nan
+        times = check_some_label_times(label_time, labelled, n_timesteps)
+        predicted = self.predict(X, label_time=times)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[labelled]
         return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
@@ -773,15 +794,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
         self.fit(X, y, label_time=label_time, groups=groups, **fit_params)
         X = check_series(self, X, reset=False)
-        n, _, n_timesteps = X.shape
-        if label_time is None:
-            classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
-            evidence = hold(self._fitted_evidence(X, None), classes, None)
-        else:
-            evidence = self._held_evidence(X, y, label_time, None)
+        evidence = self._hold(X, y, label_time, None)
         path, probability = self._most_probable(evidence)
         told = probability >= self.abstain_below
-        rows, date = date_rows(X, self._seasons.calendar(n_timesteps), told)
+        rows, date = date_rows(X, self._seasons.calendar(X.shape[2]), told)
         self.sample_indices_ = rows.sample
         self.date_indices_ = date
         self.sample_weight_ = probability[rows.sample, date]
@@ -804,16 +820,36 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Evidence that leaves each sample its label at its label_time."""
         check_is_fitted(self)
         X = check_series(self, X, reset=False)
-        n, _, n_timesteps = X.shape
-        times = check_label_time(label_time, n, n_timesteps)
-        if times is None:
+        if label_time is None:
             if self.label_span_ == "series":
                 raise ValueError(
                     "label_time=None, and fit was given none either: say at which "
                     "date y holds, an index or one per sample."
                 )
-            times = check_label_time(self.label_time_, n, n_timesteps)
-        classes = encode_some_labels(*check_some_labels(y, n), self.classes_)
+            days = check_dates(dates, X.shape[2])
+            if days is not None and not np.array_equal(days, self._seasons.dates):
+                raise ValueError(
+                    "label_time=None, but dates are not those of fit: say at which "
+                    "of them y holds, an index or one per sample."
+                )
+            if not self._one_label_time:
+                warn(
+                    "label_time was not given, and differed between the samples of "
+                    f"fit: labels are held at the most frequent, {self.label_time_}. "
+                    "Pass label_time=, an index or one per sample."
+                )
+            label_time = self.label_time_
+        return self._hold(X, y, label_time, dates)
+
+    def _hold(self, X, y, label_time, dates):
+        """Evidence of validated series as they came that holds their labels.
+
+        At every date where label_time is None.
+        """
+        n, _, n_timesteps = X.shape
+        labels, labelled = check_some_labels(y, n, required=False)
+        times = check_some_label_times(label_time, labelled, n_timesteps)
+        classes = encode_some_labels(labels, labelled, self.classes_)
         return hold(self._fitted_evidence(X, dates), classes, times)
 
     def _evidence(self, X, windowing, classifiers):
@@ -863,6 +899,25 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _are_strings(classes):
+    return isinstance(classes.tolist()[0], str)
+
+
+def _check_no_label(no_label, classes):
+    """Refuse what cannot stand for no label beside the classes, or is one of them."""
+    kind, wanted = (str, "string") if _are_strings(classes) else (Real, "number")
+    if not isinstance(no_label, kind):
+        raise ValueError(
+            f"no_label={no_label!r} is not of the kind of the classes of y, "
+            f"{classes.tolist()}: expected a {wanted}."
+        )
+    if no_label in classes.tolist():
+        raise ValueError(
+            f"no_label={no_label!r} is one of the classes of y, {classes.tolist()}: "
+            "set another."
+        )
 
 
 def _repeat(value, sample, n):

@@ -70,6 +70,15 @@ class Seasons:
             )
         return replace(whole, window_length=window_length, stride=stride)
 
+    def _days(self, n_timesteps, dates):
+        """Validated dates of other series, None for those of fit."""
+        if dates is not None and self.dates is None:
+            raise ValueError(
+                "dates was given, but fit was without dates: set the parameter dates "
+                "to those of the training series."
+            )
+        return check_dates(dates, n_timesteps)
+
     def calendar(self, n_timesteps, dates=None):
         """The calendar of series with these dates, or those of fit.
 
@@ -78,7 +87,8 @@ class Seasons:
         ValueError
             If there is no telling which dates the series have.
         """
-        if dates is None:
+        days = self._days(n_timesteps, dates)
+        if days is None:
             if self.dates is None:
                 return Calendar.regular(n_timesteps, self.period)
             if n_timesteps != self.n_timesteps:
@@ -86,13 +96,8 @@ class Seasons:
                     f"X has {n_timesteps} timesteps, fit had {self.n_timesteps} "
                     "dates: pass dates=, one per timestep."
                 )
-            dates = self.dates
-        elif self.dates is None:
-            raise ValueError(
-                "dates was given, but the detector was fitted without dates: set "
-                "its parameter dates to those of the training series."
-            )
-        return Calendar.from_dates(check_dates(dates, n_timesteps), self.period)
+            days = self.dates
+        return Calendar.from_dates(days, self.period)
 
     def windowing(self, n_timesteps, dates=None):
         """The windows over such series: one shorter one where these are short."""
@@ -107,13 +112,16 @@ class Seasons:
         -------
         gain, offset : ndarrays of shape (n_bands, n_timesteps), or 1 and 0
         """
-        days = check_dates(dates, n_timesteps)
+        days = self._days(n_timesteps, dates)
         if self.gain is None or days is None and n_timesteps != self.n_timesteps:
             return np.ones((1, 1)), np.zeros((1, 1))
         if days is None or np.array_equal(days, self.dates):
             return self.gain, self.offset
-        at = np.minimum(np.searchsorted(self.dates, days), self.n_timesteps - 1)
-        seen = self.dates[at] == days
+        # Of several dates of one day the first is the first that fit saw of it.
+        first = np.searchsorted(self.dates, days)
+        last = np.searchsorted(self.dates, days, side="right") - 1
+        rank = np.arange(n_timesteps) - np.searchsorted(days, days)
+        at, seen = np.minimum(first + rank, last), first <= last
         return np.where(seen, self.gain[:, at], 1), np.where(
             seen, self.offset[:, at], 0
         )

@@ -143,6 +143,18 @@ def test_long_series_with_strong_evidence_neither_underflow_nor_overflow():
     np.testing.assert_allclose(posterior.sum(axis=2), 1)
 
 
+@pytest.mark.parametrize("cost", [590.0, 610.0, 800.0, 1490.0, 1500.0, 1e6])
+def test_a_cost_beyond_any_float_is_weighed_against_all_evidence(cost):
+    """299 dates that speak for the other class by 5 nats each."""
+    held = np.tile([0.0, 5.0], (1, 300, 1))
+    held[0, 0] = [0.0, -np.inf]
+    posterior = forward_backward(held, cost)
+    np.testing.assert_allclose(
+        posterior, forward_backward(held, [[0, cost], [cost, 0]]), atol=1e-9
+    )
+    assert posterior[0, -1].argmax() == viterbi(held, cost)[0, -1]
+
+
 def test_ties_are_broken_in_favour_of_staying():
     assert viterbi(np.zeros((1, 5, 3)), 0.0).tolist() == [[0, 0, 0, 0, 0]]
 

@@ -732,7 +732,7 @@ def test_bad_input_to_scoring_is_named(series, fitted):
         fitted.score_timesteps(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="labels that fit did not see.*forest"):
         fitted.score_timesteps(series.X[:2], ["forest", "crop"])
-    with pytest.raises(ValueError, match="fitted without dates"):
+    with pytest.raises(ValueError, match="fit was without dates"):
         fitted.score_timesteps(series.X, dates=700000 + np.arange(36))
     with pytest.raises(ValueError, match="does not divide"):
         quick(n_bands=5).fit(np.zeros((4, 12)))

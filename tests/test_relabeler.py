@@ -20,12 +20,14 @@ from sklearn.svm import LinearSVC
 from sktasgen import BandScaler, HTSVAEDetector, StableSampleRelabeler
 from sktasgen.datasets import make_pixel_series
 from sktasgen.evidence import class_probability, date_rows, window_rows
+from sktasgen.labelled import Labelled
 from sktasgen.metrics import (
     break_within,
     dated_label_report,
     label_time_accuracy,
     nearest_break,
 )
+from sktasgen.seasons import Seasons
 from sktasgen.windows import Calendar, window_cells, window_starts
 
 DETECTOR = HTSVAEDetector(period=12, max_iter=40, random_state=0)
@@ -62,6 +64,15 @@ def test_defaults_relabel_real_series(cerrado, name):
     assert report.changed_date_accuracy > 0.945
     found = nearest_break(labels, data.label_time)
     assert break_within(data.break_at, found, 3) > 0.8
+    # Probabilities mean what they say: the error over 15 bins of equal mass.
+    held = dict(y=data.y, label_time=data.label_time)
+    posterior = relabeler.predict_proba_timeline(data.X, **held)
+    right = relabeler.classes_[posterior.argmax(axis=2)] == data.Y
+    for dates in (np.ones_like(right), data.Y != data.y[:, None]):
+        probability = posterior.max(axis=2)[dates]
+        order = np.argsort(probability, kind="stable")
+        away = np.array_split((probability - right[dates])[order], 15)
+        assert sum(abs(each.sum()) for each in away) < 0.03 * len(order)
 
 
 @pytest.mark.parametrize("case", ["20 labels a class, years differ", "20 % wrong"])
@@ -191,6 +202,22 @@ def test_a_class_of_three_samples_is_not_lost():
 # Labels that are missing, wrong or doubtful
 
 
+@pytest.mark.parametrize("reference", ["self", "any"])
+def test_detector_that_tells_no_classes_does_not_vouch_for_wrong_labels(reference):
+    """It would give back whatever label it was asked about."""
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)], [(0, 0), (34, 2)]])
+    y = Y[:, 22].copy()
+    wrong = np.random.default_rng(0).permutation(len(y))[: len(y) // 5]
+    y[wrong] = (y[wrong] + 1) % 3
+    accuracy = []
+    blind = HTSVAEDetector(period=12, reference=reference, max_iter=20)
+    for detector in ("drop", blind):
+        relabeler = quick(detector=detector, period=12)
+        labels = relabeler.fit(X, y, label_time=22).predict_timeline(X)
+        accuracy.append((labels == Y).mean())
+    assert accuracy[1] > accuracy[0] - 0.01 > 0.95
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_samples_without_a_label_are_predicted(series, missing):
     y = series.y.astype(object)
@@ -208,6 +235,39 @@ def test_samples_without_a_label_are_predicted(series, missing):
     X_new, y_new = relabeler.fit_resample(series.X, y, label_time=series.label_time)
     assert set(relabeler.sample_indices_) == set(range(90))
     assert len(X_new) == len(y_new)
+
+
+@pytest.mark.parametrize("nothing", [-1, 999, np.nan, None])
+def test_date_of_no_label_may_be_anything(series, nothing):
+    y, expected = series.y.astype(object), quick(detector="drop", period=12)
+    y[::3] = None
+    expected.fit(series.X, y, label_time=series.label_time)
+    times = series.label_time.astype(object)
+    times[::3] = nothing
+    if nothing is not None:
+        times = np.array(times.tolist())
+    relabeler = clone(expected).fit(series.X, y, label_time=times)
+    found = relabeler.relabel(series.X, y, label_time=times)
+    np.testing.assert_array_equal(
+        found, expected.relabel(series.X, y, label_time=series.label_time)
+    )
+    share = relabeler.score(series.X, y, label_time=times)
+    assert share == expected.score(series.X, y, label_time=series.label_time)
+    for other in (np.where(y == 1, 999, series.label_time), times.astype(float) + 0.5):
+        with pytest.raises((ValueError, TypeError), match="label_time"):
+            clone(expected).fit(series.X, y, label_time=other)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_batch_without_any_label_is_predicted(series, fitted, missing):
+    X, y = series.X[:4], [missing] * 4
+    labels = fitted.relabel(X, y, label_time=3)
+    np.testing.assert_array_equal(labels, fitted.predict_timeline(X))
+    posterior = fitted.predict_proba_timeline(X, y, label_time=3)
+    np.testing.assert_array_equal(posterior, fitted.predict_proba_timeline(X))
+    assert np.isnan(fitted.score(X, y))
+    with pytest.raises(ValueError, match="y holds no label"):
+        quick().fit(X, y, label_time=3)
 
 
 def test_doubtful_dates_get_no_label(series, fitted):
@@ -237,6 +297,13 @@ def test_no_label_must_not_be_a_class(series):
     quick(abstain_below=0.5, no_label=-9, switch_cost=1.0).fit(series.X, y)
     with pytest.raises(ValueError, match="no_label='none' is not of the kind"):
         quick(abstain_below=0.5, no_label="none").fit(series.X, y)
+    for other in (b"x", (1, 2)):
+        with pytest.raises(ValueError, match="is not of the kind.*expected a number"):
+            quick(abstain_below=0.5, no_label=other).fit(series.X, y)
+    later = quick(detector="drop", switch_cost=1.0).fit(series.X, y)
+    later.set_params(abstain_below=0.5)
+    with pytest.raises(ValueError, match="no_label=-1 is one of the classes of y"):
+        later.predict_timeline(series.X)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8", "float32", object])
@@ -306,6 +373,49 @@ def test_default_label_time_is_that_of_fit(series):
     assert relabeler.score(series.X, y) == relabeler.score(series.X, y, label_time=20)
 
 
+def test_default_label_time_that_may_be_wrong_is_told_of(series, fitted):
+    X, y = series.X, series.y
+    with pytest.warns(UserWarning, match="label_time was not given, and differed"):
+        labels = fitted.relabel(X, y)
+    assert (labels[:, fitted.label_time_] == y).all()
+    with pytest.warns(UserWarning, match="label_time was not given, and differed"):
+        fitted.predict_proba_timeline(X, y)
+    dates = np.datetime64("2020-01-15") + 30 * np.arange(36)
+    dated = quick(detector="drop", dates=dates).fit(X, y, label_time=18)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = dated.relabel(X, y, dates=dates.astype("datetime64[s]"))
+        np.testing.assert_array_equal(same, dated.relabel(X, y))
+        dated.relabel(X, y, dates=dates + 700, label_time=18)
+    with pytest.raises(ValueError, match="dates are not those of fit.*index"):
+        dated.relabel(X, y, dates=dates + 700)
+
+
+def test_dates_are_refused_where_fit_had_none(series):
+    X, y = 1 * series.X, series.Y[:, 5]
+    X[:, :, 12:24] = 1.3 * X[:, :, 12:24] + 0.3  # there is something to bring in line
+    relabeler = quick(detector="drop", period=12).fit(X, y, label_time=5)
+    dates = np.datetime64("2020-01-15") + 30 * np.arange(36)
+    with pytest.raises(ValueError, match="dates was given, but fit was without") as e:
+        relabeler.predict_timeline(X, dates=dates)
+    assert "detector" not in str(e.value)
+
+
+def test_dates_of_one_day_keep_their_order():
+    days = np.array(["2020-01-01", "2020-01-01", "2020-02-01"], dtype="M8[D]")
+    gain = np.array([[1.5, 2.0, 3.0]])
+    seasons = Seasons(3, days, 12, 3, 1, gain, np.zeros((1, 3)))
+    for more, expected in (
+        ([0, 1], [1.5, 2.0]),
+        ([1, 2], [1.5, 3.0]),
+        ([0, 1, 1, 2], [1.5, 2.0, 2.0, 3.0]),
+    ):
+        found, _ = seasons.gain_and_offset(len(more), days[more])
+        np.testing.assert_array_equal(found, [expected])
+    other = np.array(["2019-01-01", "2020-01-15", "2021-01-01"], dtype="M8[D]")
+    np.testing.assert_array_equal(seasons.gain_and_offset(3, other)[0], [[1, 1, 1]])
+
+
 def test_labels_of_one_sample_do_not_depend_on_the_others(series, fitted):
     order = np.random.default_rng(0).permutation(len(series.X))
     whole = fitted.relabel(series.X, series.y, label_time=series.label_time)
@@ -358,6 +468,21 @@ def test_fit_resample_gives_a_row_per_observed_date(series):
     weight = relabeler.sample_weight_
     assert ((weight > 0) & (weight <= 1 + 1e-12)).all()
     assert (y_new == series.Y[sample, date])[weight > 0.99].mean() > 0.95
+
+
+def test_fit_resample_takes_flat_series_and_tables(series):
+    pd = pytest.importorskip("pandas")
+    flat = series.X.reshape(90, -1)
+    relabeler = quick(detector="drop", period=12, n_bands=3, switch_cost=2.0)
+    for label_time in (series.label_time, 18):
+        known = dict(y=series.y, label_time=label_time)
+        expected = clone(relabeler).fit_resample(series.X, **known)
+        for X in (flat, pd.DataFrame(flat).add_prefix("b")):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = clone(relabeler).fit_resample(X, **known)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_fit_resample_without_label_time_keeps_the_labels_and_says_so(series):
@@ -563,6 +688,91 @@ def test_any_classifier_can_be_swapped_in(series, classifier):
     assert (labels == series.Y).mean() > (series.y[:, None] == series.Y).mean()
 
 
+class Strict(ClassifierMixin, BaseEstimator):
+    """Wants classes 0, 1, ... without gaps, and two at least, as many learners do."""
+
+    def __init__(self, votes=False):
+        self.votes = votes
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        assert len(self.classes_) > 1
+        np.testing.assert_array_equal(self.classes_, np.arange(len(self.classes_)))
+        self.trees_ = RandomForestClassifier(10, random_state=0).fit(X, y)
+        if not self.votes:
+            self.predict_proba = self.trees_.predict_proba
+        return self
+
+    def predict(self, X):
+        return self.trees_.predict(X).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:No sample of class")
+@pytest.mark.parametrize("votes", [False, True])
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_every_classifier_trains_on_few_samples_some_of_them_wrong(series, n, votes):
+    """What is held out leaves classes that no row shows."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows = [rng.permutation(np.flatnonzero(series.y == k))[:n] for k in range(3)]
+        rows = np.concatenate(rows)
+        y = series.y[rows].copy()
+        y[[0, n]] = (y[[0, n]] + 1) % 3
+        strict = Strict(votes)
+        relabeler = quick(
+            detector="drop", period=12, classifier=strict, date_classifier=strict
+        )
+        relabeler.fit(series.X[rows], y, label_time=series.label_time[rows])
+        assert set(np.unique(relabeler.predict_timeline(series.X))) <= {0, 1, 2}
+
+
+def test_class_without_observations_takes_no_place_of_another():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)]])
+    X[Y[:, 0] == 1] = np.nan
+    for votes in (False, True):
+        strict = Strict(votes)
+        relabeler = quick(
+            detector="drop", period=12, classifier=strict, date_classifier=strict
+        )
+        with pytest.warns(UserWarning, match="No sample of class 1"):
+            relabeler.fit(X, Y[:, 22], label_time=22)
+        seen = Y[:, 0] != 1
+        assert (relabeler.predict_timeline(X[seen]) == Y[seen]).mean() > 0.95
+        assert relabeler.classifier_.classes_.tolist() == [0, 2]
+
+
+def test_labelled_season_without_observations_trains_on_the_nearest_dates():
+    X, Y = splice([[(0, 0)], [(0, 1)], [(0, 2)]])
+    X[:, :, :20] = np.nan
+    relabeler = quick(detector="drop", period=12).fit(X, Y[:, 5], label_time=5)
+    assert (relabeler.predict_timeline(X)[:, 20] == Y[:, 20]).mean() > 0.5
+    with pytest.raises(ValueError, match="X shows fewer than 2 classes.*label_time"):
+        quick(detector="drop", period=12).fit(X * np.nan, Y[:, 5], label_time=5)
+    relabeler = quick(detector="drop", period=12, date_classifier="drop")
+    with pytest.raises(ValueError, match="X shows fewer than 2 classes.*label_time"):
+        relabeler.fit(X, Y[:, 5], label_time=5)
+
+
+def test_classifier_frozen_with_labels_of_its_own_is_refused(series):
+    rows = np.zeros((4, 4))
+    frozen = FrozenEstimator(GaussianNB().fit(rows, list("aabb")))
+    relabeler = quick(detector="drop", period=12, date_classifier=frozen)
+    with pytest.raises(ValueError, match="date_classifier=.*labels.*class numbers"):
+        relabeler.fit(series.X, series.y, label_time=18)
+
+
+def test_windows_that_do_not_show_a_label_are_not_trained_on():
+    seasons = Seasons.resolve(36, period=12, dates=None, stride=1)
+    times = np.arange(36)
+    data = Labelled(np.zeros((36, 1, 36)), seasons, times * 0, times, None, {})
+    of_windows, _ = data.known("labelled season", times >= 0)
+    np.testing.assert_array_equal(of_windows == 0, data.windowing.near(times))
+    # However far apart windows start, each label has its nearest.
+    data.windowing = data.windowing.with_stride(12)
+    of_windows, _ = data.known("date", times >= 0)
+    assert (of_windows == 0).any(axis=1).all()
+
+
 def test_classifier_without_probabilities_votes(series):
     relabeler = quick(classifier=make_pipeline(StandardScaler(), LinearSVC()))
     relabeler.fit(series.X, series.y, label_time=series.label_time)
@@ -625,6 +835,19 @@ def test_weights_per_sample_reach_every_row_of_the_sample(series):
     )
     # One row per sample here: the observed dates nearest to its label.
     assert set(seen["weight"]) == set(weight)
+
+
+def test_detector_of_another_kind_is_refused(series):
+    class Other(BaseEstimator):
+        def fit(self, X, y=None, *, label_time=None):
+            raise AssertionError("trained")
+
+        def predict_timesteps(self, X, y=None, *, label_time=None):
+            """What it takes is more than that."""
+
+    for detector in (Other(), FrozenEstimator(Other())):
+        with pytest.raises(TypeError, match="detector=.*is no HTSVAEDetector"):
+            quick(detector=detector).fit(series.X, series.y)
 
 
 def test_frozen_detector_is_used_as_it_is(series):
