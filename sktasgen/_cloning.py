@@ -61,24 +61,6 @@ def default_detector(detector):
     return detector
 
 
-def check_is_own(detector):
-    """Refuse a detector that is no `HTSVAEDetector`, frozen or not.
-
-    Raises
-    ------
-    TypeError
-    """
-    from .detector import HTSVAEDetector
-
-    if isinstance(detector, FrozenEstimator):
-        detector = detector.estimator
-    if not isinstance(detector, HTSVAEDetector):
-        raise TypeError(
-            f"detector={detector!r} is no HTSVAEDetector, nor one of a subclass: "
-            "pass such a one, fitted in a FrozenEstimator, None or 'drop'."
-        )
-
-
 def n_bands(detector):
     """Bands in the columns of 2-D series, as a detector takes them."""
     frozen = isinstance(detector, FrozenEstimator)

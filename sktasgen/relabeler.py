@@ -17,7 +17,6 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._cloning import (
-    check_is_own,
     default_detector,
     fit_detector,
     n_bands,
@@ -216,7 +215,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     _parameter_constraints = {
         "detector": [
-            HasMethods(["fit", "predict_timesteps"]),
+            # The last: only one of this package's knows how dates fall into seasons.
+            HasMethods(["fit", "predict_timesteps", "_scorer"]),
             StrOptions({"drop"}),
             None,
         ],
@@ -388,7 +388,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             return None
         if self.detector is None:
             return default_detector(None).set_params(**given)
-        check_is_own(self.detector)
         for name, value in given.items():
             own = getattr(self.detector, name, None)
             if not np.array_equal(own, value):
