@@ -305,11 +305,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If y has fewer than two classes, X shows fewer where labels hold, both
-            classifiers are dropped, or an argument does not fit the others. What was
-            fitted before is then gone.
+            classifiers are dropped, `detector` is of another kind than
+            `HTSVAEDetector`, or an argument does not fit the others. What was fitted
+            before is then gone.
         TypeError
-            If `label_time` is not made of integers, or `detector` is of another kind
-            than `HTSVAEDetector`.
+            If `label_time` is not made of integers.
 
         Warns
         -----
