@@ -64,6 +64,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks import data, peers, streaming
 from sktasgen import GibbsExplainer, HTSVAEDetector, StableSampleRelabeler, gibbs
 from sktasgen import training as own
+from sktasgen.chains import check_regimes
 from sktasgen.datasets import make_pixel_series
 from sktasgen.decoding import viterbi
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
@@ -377,8 +378,7 @@ def explanation():
     state, few = np.zeros(odds.shape, dtype=bool), slice(5)
 
     defaults = GibbsExplainer()
-    rates, lengths = np.meshgrid(defaults.flag_rate, defaults.run_length)
-    regimes = rates.ravel(), lengths.ravel().astype(float)
+    regimes = check_regimes(defaults.flag_rate, defaults.run_length)
 
     def sweep(kernel, cells=slice(None)):
         found = state[cells].copy()

@@ -74,7 +74,8 @@ class Chain:
         weigh : bool
             Whether to draw latents that can be corrected.
         correct : bool
-            Whether to stay, perhaps, where the last draw led.
+            Whether to stay, perhaps, where the last draw led; of no effect on draws
+            that cannot be corrected.
         """
         if weigh:
             self._propose(correct)

@@ -1173,7 +1173,7 @@ class HTSVAEDetector(
         Returns
         -------
         latents, mean, std, log_weight, block
-            See `explainer.Draw`.
+            See `chains.Draw`.
 
         Raises
         ------

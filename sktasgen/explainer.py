@@ -492,7 +492,8 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """What all chains say of some samples, averaged: a dict of arrays."""
         if changed is None:
             changed = np.zeros((len(X), X.shape[2]), dtype=bool)
-        half = self.n_iter // 2
+        half, n_kept = self.n_iter // 2, self.n_chains * self.n_iter
+        weigh = self.correction is not None
         moments = np.zeros((2, *X.shape))
         probability, accepted = np.zeros(X.shape), np.zeros(len(X))
         means, variances = np.zeros((2, 2 * self.n_chains, *X.shape))
@@ -501,8 +502,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             chain = Chain(self, self.detector_, c, X, y, label_time, changed, dates)
             chain.offset_std, chain.noise_scale = self.offset_std_, self.noise_scale_
             for sweep in range(-self.burn_in, self.n_iter):
-                correct = self.correction and sweep >= -(self.burn_in // 2)
-                found = chain.sweep(weigh=self.correction, correct=correct)
+                found = chain.sweep(weigh, correct=sweep >= -(self.burn_in // 2))
                 if sweep < 0:
                     continue
                 probability += found
@@ -517,19 +517,16 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                         variances[2 * c + k] += found**2
         means /= max(half, 1)
         variances = np.maximum(variances - half * means**2, 0) / max(half - 1, 1)
-        moments /= self.n_chains * self.n_iter
+        moments /= n_kept
         variance = np.maximum(moments[1] - moments[0] ** 2, 0)
         return {
-            "probability": self._like(X, probability / (self.n_chains * self.n_iter)),
-            "counterfactual": self._like(X, moments[0]),
-            "counterfactual_std": self._like(X, np.sqrt(variance)),
+            "probability": (probability / n_kept).astype(X.dtype, copy=False),
+            "counterfactual": moments[0].astype(X.dtype, copy=False),
+            "counterfactual_std": np.sqrt(variance).astype(X.dtype, copy=False),
             "r_hat": diagnostics.split_r_hat(means, variances, half),
             "ess": diagnostics.effective_sample_size(traces),
-            "acceptance": accepted / (self.n_chains * self.n_iter),
+            "acceptance": accepted / n_kept,
         }
-
-    def _like(self, X, values):
-        return values.astype(X.dtype, copy=False)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "detector_")  # set last, once the detector is fitted

@@ -226,7 +226,7 @@ class Scorer:
         Returns
         -------
         latents, mean, std, log_weight, block
-            See `explainer.Draw`.
+            See `chains.Draw`.
         """
         calendar, length = self.windowing.calendar, self.windowing.length
         n, n_layers = len(X), calendar.n_layers
