@@ -20,12 +20,16 @@ DATA = ["pooch>=1.8", "tqdm>=4.66"]
 SEARCH = ["optuna>=3.5"]
 DASK = ["dask[array,distributed]>=2024.2"]
 GEO = [
-    "xarray>=2024.2",
-    "zarr>=2.17",
+    *DASK,
+    "xarray>=2024.10",
+    "zarr>=3.0.8",
     "rasterio>=1.3.9",
     "rioxarray>=0.15.1",
     "odc-stac>=0.3.9",
     "pystac>=1.9",
+    "geopandas>=1.0",
+    "h5netcdf>=1.3",
+    "h5py>=3.10",
 ]
 
 setup(
@@ -91,6 +95,8 @@ setup(
                 *PLOT,
                 *DATA,
                 *SEARCH,
+                *DASK,
+                *GEO,
             }
         ),
     },

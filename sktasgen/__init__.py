@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sktasgen import (
         datasets,
         decoding,
+        maps,
         metrics,
         plots,
         preprocessing,
@@ -53,6 +54,7 @@ __all__ = [
     "StableSampleRelabeler",
     "datasets",
     "decoding",
+    "maps",
     "metrics",
     "plots",
     "preprocessing",

@@ -106,25 +106,36 @@ def test_imports_follow_the_architecture():
     rank = {
         name: row
         for row, cell in enumerate(cells)
-        for name in re.findall(r"`(\w+)`", cell)
+        for name in re.findall(r"`([\w.]+)`", cell)
     }
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    modules = {module_name(path) for path in PACKAGE.rglob("*.py")} - {""}
     assert set(rank) == modules
     for module in rank:
         above = {name for name in rank if rank[name] < rank[module]}
         assert imports_within_package(module) <= above, module
 
 
+def module_name(path):
+    """Name of a module's file within the package; that of a folder for __init__."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts).removesuffix("__init__").strip(".")
+
+
 def imports_within_package(module):
     """Modules of the package that a module's file imports, at any depth."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    path = PACKAGE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    folder = ["sktasgen", *path.relative_to(PACKAGE).parent.parts]
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            source = "sktasgen." * (node.level > 0) + (node.module or "")
-            head, _, tail = source.strip(".").partition(".")
+            above = folder[: len(folder) + 1 - node.level] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            head, _, tail = source.partition(".")
             if head == "sktasgen":
-                found.update([tail] if tail else (alias.name for alias in node.names))
+                names = [f"{tail}.{alias.name}".strip(".") for alias in node.names]
+                is_folder = (PACKAGE / tail.replace(".", "/")).is_dir()
+                found.update(names if is_folder else [tail])
         elif isinstance(node, ast.Import):
             found.update(
                 alias.name.partition(".")[2]
