@@ -1,71 +1,35 @@
-"""Series with a known label at every date: simulated pixels and a real set."""
+"""Series with a known label at every date: simulated ones and a real set."""
 
 import hashlib
 import os
 from numbers import Integral, Real
+from operator import index
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import lfilter
-from scipy.special import expit
 from sklearn.utils import Bunch, check_random_state
 
 from ._optional import import_optional
+from ._simulation import (
+    BANDS,
+    COVERS,
+    choose_bands,
+    draw_anomalies,
+    draw_changes,
+    draw_cloud_fields,
+    draw_clouds,
+    draw_disturbances,
+    draw_fields,
+    draw_kinds,
+    draw_pixels,
+    draw_region,
+    regular_calendar,
+    spectra,
+)
 from ._sklearn import Interval, validate_params
-
-_DAYS_PER_YEAR = 365.25
+from .legend import class_codes, flag_attributes
 
 # ---------------------------------------------------------------- simulation
-
-_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
-
-# With fewer bands than all, the most telling ones for vegetation come first.
-_BAND_PRIORITY = ("B8", "B4", "B11", "B3", "B2", "B12", "B5", "B6", "B7", "B8A")
-
-# Reflectance of pure surfaces in `_BANDS`: round numbers of a plausible shape.
-_SPECTRA = {
-    "soil": (0.09, 0.13, 0.18, 0.21, 0.23, 0.25, 0.27, 0.29, 0.36, 0.31),
-    "litter": (0.07, 0.10, 0.14, 0.17, 0.20, 0.23, 0.25, 0.27, 0.33, 0.24),
-    "leaves": (0.03, 0.07, 0.03, 0.10, 0.32, 0.40, 0.43, 0.45, 0.20, 0.09),
-    "canopy": (0.02, 0.05, 0.02, 0.08, 0.26, 0.32, 0.34, 0.36, 0.15, 0.06),
-    "needles": (0.02, 0.04, 0.02, 0.06, 0.17, 0.21, 0.23, 0.24, 0.11, 0.05),
-    "water": (0.06, 0.06, 0.04, 0.03, 0.03, 0.02, 0.02, 0.02, 0.01, 0.01),
-    "roofs": (0.14, 0.16, 0.18, 0.19, 0.20, 0.21, 0.22, 0.23, 0.26, 0.24),
-    "ash": (0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.18, 0.20),
-}
-
-
-class _Cover(NamedTuple):
-    """A land-cover class: two surfaces, and how one greens over the other."""
-
-    name: str
-    dormant: str  # surface out of season
-    growing: str  # surface that covers it in season
-    disturbed: str  # surface a fire, a flood or a drought leaves for a while
-    base: float  # share of the growing surface out of season
-    amplitude: float  # what the season adds to that share
-    middle: float  # day of year
-    length: float  # days
-    greening: float  # days: time scale of the rise
-    fading: float  # days: time scale of the fall
-
-
-_COVERS = (
-    _Cover("summer crop", "soil", "leaves", "water", 0.08, 0.80, 205, 100, 8, 12),
-    _Cover("grassland", "litter", "leaves", "ash", 0.20, 0.45, 170, 170, 16, 20),
-    _Cover("broadleaf forest", "litter", "canopy", "ash", 0.15, 0.75, 200, 165, 8, 12),
-    _Cover("water", "water", "leaves", "soil", 0.02, 0.08, 215, 110, 14, 14),
-    _Cover("built-up", "roofs", "leaves", "water", 0.10, 0.15, 190, 180, 14, 16),
-    _Cover("winter crop", "soil", "leaves", "water", 0.12, 0.75, 125, 110, 14, 8),
-    _Cover("needleleaf forest", "soil", "needles", "ash", 0.80, 0.12, 195, 150, 20, 20),
-    _Cover("wetland", "water", "leaves", "soil", 0.15, 0.65, 205, 130, 12, 14),
-)
-
-# Standard deviation of a pixel, and again of a year, at a variation of 1.
-_SHIFT_DAYS = 8.0
-_LOG_GAIN = 0.10
-_LOG_BRIGHTNESS = 0.06
 
 _VISIBLE = 0.01  # reflectance: what a cell must deviate by to count as anomalous
 
@@ -78,6 +42,15 @@ the first date of the second class (`break_at`) and the cells that deviate from 
 labelled class (`anomalies`). See `sktasgen.datasets.make_pixel_series`.
 """
 
+_REGION_DESCR = """\
+Simulated region with a known class at every date
+=================================================
+A cube of surface reflectance (0 to 1) of fields of land-cover classes, seen by an
+optical sensor through clouds, with labelled points. Ground truth by construction: the
+class of every pixel at every date (`labels`) and the date at which it changes
+(`change_date`). See `sktasgen.datasets.make_region`.
+"""
+
 
 def _fraction(closed="both"):
     return [Interval(Real, 0, 1, closed=closed)]
@@ -86,8 +59,8 @@ def _fraction(closed="both"):
 @validate_params(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "n_classes": [Interval(Integral, 2, len(_COVERS), closed="both")],
-        "n_bands": [Interval(Integral, 1, len(_BANDS), closed="both")],
+        "n_classes": [Interval(Integral, 2, len(COVERS), closed="both")],
+        "n_bands": [Interval(Integral, 1, len(BANDS), closed="both")],
         "n_years": [Interval(Integral, 1, None, closed="left")],
         "period": [Interval(Integral, 1, None, closed="left")],
         "change_fraction": _fraction(),
@@ -252,22 +225,11 @@ def make_pixel_series(
     >>> int((data.break_at >= 0).sum())
     3
     """
-    n_dates = n_years * period
-    if n_dates < 2:
-        raise ValueError(
-            "n_years * period must be at least 2 dates, got "
-            f"n_years={n_years} and period={period}"
-        )
-    if label_time is not None and label_time >= n_dates:
-        raise ValueError(
-            f"label_time must be an index of the {n_dates} dates "
-            f"(n_years * period), from 0 to {n_dates - 1}, got {label_time}"
-        )
+    _check_times(n_years, period, label_time)
     rng = check_random_state(random_state)
-    bands = sorted(_BANDS.index(name) for name in _BAND_PRIORITY[:n_bands])
-    time = np.arange(n_dates)
-    step = _DAYS_PER_YEAR / period
-    day_of_year = (time % period + 0.5) * step
+    bands = choose_bands(n_bands)
+    calendar = regular_calendar(n_years, period)
+    time, n_dates = calendar.time, len(calendar.time)
 
     y = rng.permutation(np.arange(n_samples) % n_classes)
     other = (y + rng.randint(1, n_classes, size=n_samples)) % n_classes
@@ -277,7 +239,7 @@ def make_pixel_series(
     else:
         label_time = np.full(n_samples, label_time)
 
-    changed, gradual, disturbed, injected = _draw_kinds(
+    changed, gradual, disturbed, injected = draw_kinds(
         rng,
         n_samples,
         change_fraction,
@@ -285,7 +247,7 @@ def make_pixel_series(
         disturbance_fraction,
         anomaly_fraction,
     )
-    break_at, months, share_of_second = _draw_changes(rng, gradual, time, period)
+    break_at, months, share_of_second = draw_changes(rng, gradual, time, period)
     label_is_second = label_time >= break_at
     second = time >= break_at[:, None]
     shows_other = changed[:, None] & (second != label_is_second[:, None])
@@ -293,7 +255,7 @@ def make_pixel_series(
         label_is_second[:, None], 1 - share_of_second, share_of_second
     )
 
-    reflectance = _draw_pixels(
+    reflectance = draw_pixels(
         rng, n_samples, n_classes, bands, time, period, pixel_variation, year_variation
     )
     labelled = reflectance(np.arange(n_samples), y)
@@ -305,162 +267,289 @@ def make_pixel_series(
     )
 
     rows = np.flatnonzero(disturbed)
-    share_disturbed = _draw_disturbances(rng, n_samples, time, period)
+    share_disturbed = draw_disturbances(rng, n_samples, time, period)
     share_disturbed[~disturbed] = 0
     deviation[rows] += share_disturbed[rows, None, :] * (
-        _spectra("disturbed", bands)[y[rows], :, None] - labelled[rows]
+        spectra("disturbed", bands)[y[rows], :, None] - labelled[rows]
     )
 
     deviation += np.where(
-        injected[:, None, None], _draw_anomalies(rng, labelled, time), 0
+        injected[:, None, None], draw_anomalies(rng, labelled, time), 0
     )
 
     X = labelled
     X += deviation
     X += noise * rng.standard_normal(X.shape)
     np.clip(X, 0, 1, out=X)
-    cloudy = _draw_clouds(rng, n_samples, day_of_year, step, cloud_fraction)
+    cloudy = draw_clouds(rng, n_samples, calendar, cloud_fraction)
     np.copyto(X, np.nan, where=cloudy[:, None, :])
 
-    # Dates in the middle of their season slot: a leap day moves none to the next.
-    days = np.floor((time + 0.5) * step).astype("timedelta64[D]")
     return Bunch(
         X=X,
         y=y,
         Y=np.where(shows_other, other[:, None], y[:, None]),
         label_time=label_time,
-        dates=np.datetime64("2018-01-01") + days,
+        dates=calendar.dates,
         break_at=np.where(changed, break_at, -1),
         transition=np.where(gradual, months, 0.0),
         disturbed=share_disturbed > 0,
         anomalies=(np.abs(deviation) > _VISIBLE) & ~cloudy[:, None, :],
-        band_names=[_BANDS[band] for band in bands],
-        class_names=[cover.name for cover in _COVERS[:n_classes]],
+        band_names=[BANDS[band] for band in bands],
+        class_names=[cover.name for cover in COVERS[:n_classes]],
         period=period,
         DESCR=_SIMULATED_DESCR,
     )
 
 
-def _draw_kinds(rng, n, change, gradual, disturbance, anomaly):
-    """Draw masks (n,) of changed, gradual, disturbed and injected samples."""
-    order = rng.permutation(n)
-    changed, stable = np.split(order, [round(change * n)])
-    n_stable = len(stable)
-    # Disturbances from the front of the stable ones, anomalies from the back.
-    kinds = (
-        changed,
-        changed[: round(gradual * len(changed))],
-        stable[: round(disturbance * n_stable)],
-        stable[n_stable - round(anomaly * n_stable) :],
-    )
-    masks = np.zeros((len(kinds), n), dtype=bool)
-    for mask, rows in zip(masks, kinds, strict=True):
-        mask[rows] = True
-    return masks
-
-
-def _draw_changes(rng, gradual, time, period):
-    """Draw breaks (n,), durations in months (n,) and second-class shares (n, T)."""
-    n, n_dates = len(gradual), len(time)
-    margin = max(1, period // 4)
-    break_at = rng.randint(margin, n_dates - margin + 1, size=n)
-    months = rng.uniform(3, 24, size=n)
-    since = time - break_at[:, None]
-    ramp = np.clip(0.5 + since / (months * period / 12)[:, None], 0, 1)
-    return break_at, months, np.where(gradual[:, None], ramp, since >= 0)
-
-
-def _draw_pixels(
-    rng, n, n_classes, bands, time, period, pixel_variation, year_variation
+@validate_params(
+    {
+        "shape": ["array-like"],
+        "n_fields": [Interval(Integral, 1, None, closed="left")],
+        "n_points": [Interval(Integral, 0, None, closed="left")],
+        "n_classes": [Interval(Integral, 2, len(COVERS), closed="both")],
+        "n_bands": [Interval(Integral, 1, len(BANDS), closed="both")],
+        "n_years": [Interval(Integral, 1, None, closed="left")],
+        "period": [Interval(Integral, 1, None, closed="left")],
+        "change_fraction": _fraction(),
+        "cloud_fraction": _fraction(closed="left"),
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "resolution": [Interval(Real, 0, None, closed="neither")],
+        "crs": "no_validation",
+        "label_time": [Interval(Integral, 0, None, closed="left"), None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_region(
+    shape=(48, 64),
+    *,
+    n_fields=60,
+    n_points=100,
+    n_classes=3,
+    n_bands=6,
+    n_years=4,
+    period=23,
+    change_fraction=0.5,
+    cloud_fraction=0.3,
+    noise=0.01,
+    resolution=10.0,
+    crs="EPSG:32633",
+    label_time=None,
+    random_state=None,
 ):
-    """Draw the effects of pixels and years.
+    """Simulate a cube of a region of fields, some of which change class.
 
-    Returns a function of rows (m,) and their classes (m,) that gives the
-    reflectance, (m, n_bands, T), those pixels would show in those classes.
+    The classes, bands and dates are those of :func:`make_pixel_series`.
+
+    Parameters
+    ----------
+    shape : tuple of int, default=(48, 64)
+        Rows and columns of pixels.
+    n_fields : int, default=60
+        Number of fields. Each pixel belongs to the nearest of as many random places,
+        so small fields may be without pixels.
+    n_points : int, default=100
+        Number of labelled points, each in a pixel of its own.
+    n_classes : int, default=3
+        Number of land-cover classes, 2 to 8.
+    n_bands : int, default=6
+        Number of bands, 1 to 10.
+    n_years : int, default=4
+        Length of the series in years.
+    period : int, default=23
+        Dates per year.
+    change_fraction : float, default=0.5
+        Share of the fields that change class, once and from one date to the next.
+    cloud_fraction : float, default=0.3
+        Share of all (date, pixel) pairs that are not observed, below 1. Clouds cover
+        whole parts of a date, and more dates in winter.
+    noise : float, default=0.01
+        Standard deviation of the sensor noise, in reflectance.
+    resolution : float, default=10.0
+        Length of a pixel's sides in units of `crs`.
+    crs : str, int or object, default="EPSG:32633"
+        Coordinate reference system, as anything that pyproj takes. The region lies
+        in the middle of the area it is made for.
+    label_time : int, default=None
+        Index of the date at which the labels of the points hold, for all of them.
+        None draws one for each.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the simulation.
+
+    Returns
+    -------
+    region : :class:`~sklearn.utils.Bunch`
+        cube : xarray.DataArray of shape (n_timesteps, n_bands, n_rows, n_columns)
+            Reflectance from 0 to 1 in single precision, NaN = not observed, with the
+            dimensions time, band, y and x, the centres of pixels as coordinates, y
+            descending, and the CRS as rioxarray writes it. The number of dates is
+            ``n_years * period``.
+        labels : xarray.DataArray of shape (n_timesteps, n_rows, n_columns)
+            Code of the true class at every date, uint8, with names and colours in
+            the attributes ``flag_values``, ``flag_meanings``, ``flag_colors`` and
+            ``classes``.
+        change_date : xarray.DataArray of shape (n_rows, n_columns)
+            First date of the second class, NaT where there is none. At least a
+            quarter of a year lies on each side of it.
+        fields : xarray.DataArray of shape (n_rows, n_columns)
+            Number of the field of each pixel.
+        points : geopandas.GeoDataFrame of n_points rows
+            Labelled points at centres of pixels: label, the name of the class there
+            at date, and geometry, in the CRS of the cube.
+        label_time : ndarray of shape (n_points,)
+            Index of the date of each point.
+        class_names : list of str
+            Name of each code, sorted.
+        period : int
+            Dates per year.
+        DESCR : str
+
+    Raises
+    ------
+    ImportError
+        If rioxarray or geopandas is missing, of the extra ``geo``.
+    ValueError
+        If a parameter is out of range (also a ``TypeError`` where its type is
+        wrong), there are more points than pixels, ``label_time`` lies outside the
+        series, it has a single date, or ``crs`` is not known.
+
+    See Also
+    --------
+    make_pixel_series : Single pixels, with more kinds of change.
+
+    Notes
+    -----
+    Pixels differ by season, cover and brightness as in :func:`make_pixel_series` at a
+    variation of 1; half of the variance is common to the pixels of a field. The
+    effects of years are common to all pixels of a class, that on brightness to all.
+
+    Memory is little more than that of the cube, 4 bytes a value.
+
+    With one seed, another share of changes or clouds, another noise or number of
+    points alters the same region, for paired comparisons.
+
+    Examples
+    --------
+    >>> from sktasgen.datasets import make_region
+    >>> region = make_region((20, 30), n_fields=9, random_state=0)
+    >>> dict(region.cube.sizes)
+    {'time': 92, 'band': 6, 'y': 20, 'x': 30}
+    >>> region.class_names
+    ['broadleaf forest', 'grassland', 'summer crop']
     """
-    n_years = len(time) // period
-    year = np.clip((time + 0.5) / period, 0.5, n_years - 0.5)
-    between = np.maximum(0, 1 - np.abs(year - np.arange(n_years)[:, None] - 0.5))
+    _check_times(n_years, period, label_time)
+    shape = _check_shape(shape)
+    n_pixels = shape[0] * shape[1]
+    if n_points > n_pixels:
+        raise ValueError(
+            f"n_points must be at most the number of pixels, {n_pixels}, got {n_points}"
+        )
+    xarray = import_optional("xarray", extra="geo", purpose="A simulated region")
+    geopandas = import_optional("geopandas", extra="geo", purpose="A simulated region")
+    import_optional("rioxarray", extra="geo", purpose="A simulated region")  # .rio
+    left, top = _middle(geopandas, crs, resolution)
+    x = left + resolution * (np.arange(shape[1]) + 0.5)
+    y = top - resolution * (np.arange(shape[0]) + 0.5)
 
-    # The two season effects, shift and log gain, on the first axis.
-    of_pixel = pixel_variation * rng.standard_normal((2, n, 1))
-    half = year_variation * np.sqrt(0.5)
-    of_class_year = half * rng.standard_normal((2, n_classes, n_years)) @ between
-    of_pixel_year = half * rng.standard_normal((2, n, n_years)) @ between
-    pixel_brightness = pixel_variation * rng.standard_normal((n, len(bands), 1))
-    year_brightness = (
-        year_variation * rng.standard_normal((len(bands), n_years)) @ between
+    rng = check_random_state(random_state)
+    calendar = regular_calendar(n_years, period)
+    field = draw_fields(rng, shape, n_fields)
+    first = rng.permutation(np.arange(n_fields) % n_classes)
+    second = (first + rng.randint(1, n_classes, size=n_fields)) % n_classes
+    changed, *_ = draw_kinds(rng, n_fields, change_fraction, 0, 0, 0)
+    abrupt = np.zeros(n_fields, dtype=bool)
+    break_at, *_ = draw_changes(rng, abrupt, calendar.time, period)
+    shows_second = changed[:, None] & (calendar.time >= break_at[:, None])
+    history = np.where(shows_second, second[:, None], first[:, None])
+
+    cloudy = draw_cloud_fields(rng, shape, calendar, cloud_fraction)
+    bands = choose_bands(n_bands)
+    values = draw_region(rng, field, history, n_classes, bands, calendar, period, noise)
+    np.copyto(values, np.nan, where=cloudy[:, None])
+
+    drawn_label_time = rng.randint(calendar.time.size, size=n_pixels)[:n_points]
+    if label_time is None:
+        label_time = drawn_label_time
+    else:
+        label_time = np.full(n_points, label_time)
+    row, column = np.unravel_index(rng.permutation(n_pixels)[:n_points], shape)
+
+    names = np.array([cover.name for cover in COVERS[:n_classes]])
+    dates = calendar.dates.astype("datetime64[ns]")
+    change_date = np.where(changed, dates[break_at], np.datetime64("NaT"))
+
+    def on_map(values, dims, **coords):
+        array = xarray.DataArray(values, {**coords, "y": y, "x": x}, dims)
+        return array.rio.write_crs(crs, inplace=True)  # else it copies
+
+    return Bunch(
+        cube=on_map(
+            values,
+            ("time", "band", "y", "x"),
+            time=dates,
+            band=[BANDS[band] for band in bands],
+        ).rename("reflectance"),
+        labels=on_map(
+            class_codes(names)[history].T[:, field], ("time", "y", "x"), time=dates
+        )
+        .rename("labels")
+        .assign_attrs(flag_attributes(names)),
+        change_date=on_map(change_date[field], ("y", "x")).rename("change_date"),
+        fields=on_map(field, ("y", "x")).rename("fields"),
+        points=geopandas.GeoDataFrame(
+            {
+                "label": names[history[field[row, column], label_time]],
+                "date": dates[label_time],
+            },
+            geometry=geopandas.points_from_xy(x[column], y[row]),
+            crs=crs,
+        ),
+        label_time=label_time,
+        class_names=sorted(names.tolist()),
+        period=period,
+        DESCR=_REGION_DESCR,
     )
 
-    dormant, growing = _spectra("dormant", bands), _spectra("growing", bands)
-    table = {
-        name: np.array([getattr(cover, name) for cover in _COVERS])[:, None]
-        for name in ("base", "amplitude", "middle", "length", "greening", "fading")
-    }
-    day_of_year = (time % period + 0.5) * _DAYS_PER_YEAR / period
 
-    def reflectance(rows, classes):
-        season = {name: column[classes] for name, column in table.items()}
-        shift, log_gain = (
-            of_pixel[:, rows] + of_pixel_year[:, rows] + of_class_year[:, classes]
+def _check_shape(shape):
+    wanted = "must be two positive integers, rows and columns"
+    try:
+        shape = tuple(map(index, shape))
+    except TypeError:
+        raise TypeError(f"shape {wanted}, got {shape!r}") from None
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"shape {wanted}, got {shape!r}")
+    return shape
+
+
+def _middle(geopandas, crs, resolution):
+    """A corner of pixels, x and y, in the middle of the area of use of a CRS."""
+    try:
+        area = geopandas.GeoSeries(crs=crs).crs.area_of_use
+    except (RuntimeError, AttributeError) as error:  # pyproj's; None is no CRS
+        raise ValueError(
+            f"crs must be a coordinate reference system that pyproj knows, got {crs!r}"
+        ) from error
+    if area is None:
+        return 0.0, 0.0
+    longitude, latitude = (area.west + area.east) / 2, (area.south + area.north) / 2
+    middle = geopandas.GeoSeries.from_xy([longitude], [latitude], crs="EPSG:4326")
+    (corner,) = middle.to_crs(crs)
+    return tuple(float(resolution * np.round(v / resolution)) for v in corner.coords[0])
+
+
+def _check_times(n_years, period, label_time):
+    n_dates = n_years * period
+    if n_dates < 2:
+        raise ValueError(
+            "n_years * period must be at least 2 dates, got "
+            f"n_years={n_years} and period={period}"
         )
-        half_year = _DAYS_PER_YEAR / 2
-        away = day_of_year - season["middle"] - _SHIFT_DAYS * shift
-        away = (away + half_year) % _DAYS_PER_YEAR - half_year
-        width = np.where(away < 0, season["greening"], season["fading"])
-        cover = season["base"] + season["amplitude"] * expit(
-            (season["length"] / 2 - np.abs(away)) / width
+    if label_time is not None and label_time >= n_dates:
+        raise ValueError(
+            f"label_time must be an index of the {n_dates} dates "
+            f"(n_years * period), from 0 to {n_dates - 1}, got {label_time}"
         )
-        cover = np.clip(np.exp(_LOG_GAIN * log_gain) * cover, 0, 1)[:, None, :]
-        low, high = dormant[classes, :, None], growing[classes, :, None]
-        brightness = np.exp(
-            _LOG_BRIGHTNESS * (pixel_brightness[rows] + year_brightness)
-        )
-        return brightness * (low + cover * (high - low))
-
-    return reflectance
-
-
-def _spectra(surface, bands):
-    """Reflectance (number of classes, n_bands) of each class's `surface`."""
-    spectra = [_SPECTRA[getattr(cover, surface)] for cover in _COVERS]
-    return np.array(spectra)[:, bands]
-
-
-def _draw_disturbances(rng, n, time, period):
-    """Draw shares (n, T) of a disturbed surface: a sudden rise, a linear decay."""
-    length = rng.uniform(1.5, 6, size=(n, 1)) * period / 12
-    latest = np.maximum(0, len(time) - length)
-    onset = np.floor(rng.uniform(size=(n, 1)) * latest)
-    severity = rng.uniform(0.5, 0.9, size=(n, 1))
-    since = time - onset
-    return np.where(since >= 0, severity * np.clip(1 - since / length, 0, 1), 0)
-
-
-def _draw_anomalies(rng, labelled, time):
-    """Draw shifts, shaped like `labelled`: a block of bands and dates each."""
-    n, n_bands, n_dates = labelled.shape
-    n_hit = rng.randint(1, n_bands + 1, size=(n, 1))
-    hit = rng.uniform(size=(n, n_bands)).argsort(axis=1) < n_hit
-    length = np.minimum(rng.randint(1, 9, size=(n, 1)), n_dates)
-    start = np.floor(rng.uniform(size=(n, 1)) * (n_dates - length + 1))
-    within = (time >= start) & (time < start + length)
-    size = rng.uniform(0.05, 0.15, size=(n, n_bands))
-    # Reflectance stays positive: a dark band can only brighten.
-    darker = (rng.uniform(size=(n, n_bands)) < 0.5) & (labelled.min(axis=2) > size)
-    shift = np.where(darker, -size, size)
-    return (hit * shift)[:, :, None] * within[:, None, :]
-
-
-def _draw_clouds(rng, n, day_of_year, step, fraction):
-    """Draw a mask (n, T) of dates without observation, in runs and in winter."""
-    memory = np.exp(-step / 15)
-    fresh = np.sqrt(1 - memory**2)
-    shocks = fresh * rng.standard_normal((n, len(day_of_year)))
-    shocks[:, 0] /= fresh  # start in the stationary distribution
-    weather = lfilter([1.0], [1.0, -memory], shocks, axis=1)
-    weather += 0.7 * np.cos(2 * np.pi * (day_of_year - 15) / _DAYS_PER_YEAR)
-    return weather > np.quantile(weather, 1 - fraction)
 
 
 # --------------------------------------------------------------------- lakes

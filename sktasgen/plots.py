@@ -9,18 +9,8 @@ import numpy as np
 from ._optional import import_optional
 from ._validation import check_dates
 from .explanation import MOST_R_HAT
+from .legend import PALETTE
 
-# Okabe and Ito's palette, which the colour-blind tell apart; black is for marks.
-_PALETTE = (
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#999999",
-)
 _HATCHES = ("", "///", "...", "xxx")
 _EXPECTED = "#0072B2"
 _ALARM = "#D55E00"
@@ -238,8 +228,8 @@ class TimelineDisplay:
                 [right - left for left, right in spans],
                 left=[left for left, _ in spans],
                 height=_STRIP,
-                color=_PALETTE[k % len(_PALETTE)],
-                hatch=_HATCHES[k // len(_PALETTE) % len(_HATCHES)],
+                color=PALETTE[k % len(PALETTE)],
+                hatch=_HATCHES[k // len(PALETTE) % len(_HATCHES)],
                 edgecolor="black",
                 linewidth=0.4,
                 label=names[k],

@@ -16,7 +16,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import RandomForestClassifier
 
 from sktasgen import datasets
-from sktasgen.datasets import fetch_dynamic_world_lakes, make_pixel_series
+from sktasgen.datasets import (
+    fetch_dynamic_world_lakes,
+    make_pixel_series,
+    make_region,
+)
 
 # ---------------------------------------------------------------- simulation
 
@@ -423,6 +427,197 @@ def test_a_series_needs_two_dates():
     """One date is no series."""
     with pytest.raises(ValueError, match=r"at least 2 dates.*period=1"):
         make_pixel_series(n_years=1, period=1)
+
+
+# ------------------------------------------------------------------- regions
+
+GEO = ["xarray", "rioxarray", "geopandas"]
+
+
+@pytest.fixture
+def region():
+    """Function of parameters: a small region, by default of seed 0."""
+    for name in GEO:
+        pytest.importorskip(name)
+
+    def make(**parameters):
+        small = {"shape": (20, 30), "n_fields": 30, "n_years": 2, "random_state": 0}
+        return make_region(**small | parameters)
+
+    return make
+
+
+def test_a_region_is_a_cube_with_dates_bands_and_a_place(region):
+    """Anything that takes cubes takes it as it comes."""
+    data = region(n_classes=4, n_bands=4, period=12, crs="EPSG:32736", resolution=30)
+    cube = data.cube
+    assert dict(cube.sizes) == {"time": 24, "band": 4, "y": 20, "x": 30}
+    assert cube.dims == ("time", "band", "y", "x") and cube.dtype == np.float32
+    series = make_pixel_series(1, n_bands=4, n_years=2, period=12)
+    assert_array_equal(cube["time"], series.dates)
+    assert cube["band"].values.tolist() == series.band_names
+    assert_array_equal(np.diff(cube["x"]), 30)
+    assert_array_equal(np.diff(cube["y"]), -30)
+    assert 166_000 < cube["x"].mean() < 834_000  # within the zone
+    observed = cube.values[~np.isnan(cube.values)]
+    assert observed.min() >= 0 and observed.max() <= 1
+    for name in ("labels", "change_date", "fields", "cube"):
+        assert data[name].rio.crs.to_epsg() == 32736
+        assert data[name].rio.transform() == cube.rio.transform()
+    assert data.labels.dims == ("time", "y", "x") and data.labels.dtype == np.uint8
+    assert data.labels.attrs["flag_values"] == [0, 1, 2, 3]
+    assert data.labels.attrs["classes"] == data.class_names
+    assert data.class_names == sorted(make_pixel_series(4, n_classes=4).class_names)
+    assert set(np.unique(data.labels)) == {0, 1, 2, 3}
+    assert data.period == 12 and "region" in data.DESCR
+
+
+def test_a_region_changes_where_and_when_its_truth_says(region):
+    """The series must show what the labels say, at every date."""
+    without = region(change_fraction=0, cloud_fraction=0)
+    data = region(cloud_fraction=0)
+    assert np.isnat(without.change_date).all()
+    assert (without.labels == without.labels[0]).all()
+    assert 0.2 < np.isnat(data.change_date).mean() < 0.8
+    after = data.cube["time"] >= data.change_date  # False where nothing changes
+    assert_array_equal(data.labels != without.labels, after)
+    assert_array_equal(*[d.cube.where(~after, 0) for d in (data, without)])
+    moved = np.abs(data.cube - without.cube).max("band") > 0.02
+    assert moved.where(after).mean() > 0.8
+
+
+def test_a_region_shows_the_classes_of_pixels(region):
+    """What is learnt from one simulation holds in the other."""
+    pixels = make_pixel_series(300, label_time=11, change_fraction=0, random_state=1)
+    data = region(cloud_fraction=0)
+    forest = RandomForestClassifier(100, random_state=0)
+    names = np.array(pixels.class_names)[pixels.y]
+    forest.fit(pixels.X[:, :, :23].reshape(300, -1), names)
+    whole = (data.labels[:23] == data.labels[0]).all("time").values  # no change
+    seasons = data.cube[:23].values[:, :, whole]
+    found = forest.predict(seasons.transpose(2, 1, 0).reshape(whole.sum(), -1))
+    true = np.array(data.class_names)[data.labels[0].values[whole]]
+    assert (found == true).mean() > 0.9
+
+
+def test_fields_share_their_history_and_not_their_pixels(region):
+    """A map of fields has edges; a classifier of pixels must work for them."""
+    data = region(noise=0, cloud_fraction=0)
+    fields = data.fields.values
+    assert 20 < len(np.unique(fields)) <= 30
+    for field in np.unique(fields):
+        within = fields == field
+        assert len(np.unique(data.labels.values[:, within], axis=1).T) == 1
+        assert len(np.unique(data.change_date.values[within])) == 1
+        assert len(np.unique(data.cube.values[10, 0, within])) == within.sum()
+    # Fields are compact: most neighbours are of one.
+    assert (fields[1:] == fields[:-1]).mean() > 0.6
+    # And their pixels are more alike than those of other fields of the class.
+    data = region(shape=(40, 50), change_fraction=0, cloud_fraction=0, noise=0)
+    fields, stable = data.fields.values, data.labels.values[0] == 0
+    green = data.cube.sel(band="B3").values[11]
+    of_field = [green[stable & (fields == k)] for k in np.unique(fields[stable])]
+    assert np.mean([values.var() for values in of_field]) < 0.8 * green[stable].var()
+
+
+def test_points_tell_the_truth_of_their_pixel_and_date(region):
+    """They are what an estimator learns from."""
+    data = region(n_points=200)
+    points, labels = data.points, data.labels
+    assert len(points) == 200 and points.crs == labels.rio.crs
+    x, y = points.geometry.x.values, points.geometry.y.values
+    row, column = (
+        np.searchsorted(-labels["y"].values, -y),
+        np.searchsorted(labels["x"].values, x),
+    )
+    assert_array_equal(labels["y"][row], y)
+    assert_array_equal(labels["x"][column], x)
+    assert len(set(zip(row, column, strict=True))) == 200
+    assert_array_equal(labels["time"][data.label_time], points["date"])
+    codes = labels.values[data.label_time, row, column]
+    assert_array_equal(points["label"], np.array(data.class_names)[codes])
+    assert len(set(data.label_time)) > 30
+    # Fewer points are the first of them, and one date may be asked for.
+    fewer = region(n_points=50, label_time=7)
+    assert_array_equal(fewer.points.geometry.x, x[:50])
+    assert_array_equal(fewer.label_time, 7)
+    assert fewer.points["date"].unique() == labels["time"][7].values
+    assert len(region(n_points=0).points) == 0
+
+
+@pytest.mark.parametrize("fraction", [0, 0.3, 0.8])
+def test_cloud_fraction_of_a_region(region, fraction):
+    """Robustness to gaps is quoted against this share."""
+    missing = np.isnan(region(cloud_fraction=fraction).cube.values)
+    assert_array_equal(missing.all(axis=1), missing.any(axis=1))
+    assert missing.mean() == pytest.approx(fraction, abs=1e-3)
+
+
+def test_clouds_are_blobs_in_a_region(region):
+    """Gaps pixel by pixel are much easier than the real ones."""
+    cloudy = np.isnan(region(cloud_fraction=0.4, shape=(60, 80)).cube.values[:, 0])
+    some = cloudy[(cloudy.mean(axis=(1, 2)) > 0.2) & (cloudy.mean(axis=(1, 2)) < 0.8)]
+    assert len(some) >= 5
+    assert (some[:, 1:] == some[:, :-1]).mean() > 0.8
+    share = cloudy.mean(axis=(1, 2))
+    assert share.max() > 0.9 and share.min() < 0.1
+
+
+def test_same_seed_same_region(region):
+    """Figures must be repeatable, also those of regions of many blocks."""
+    parameters = {"shape": (50, 70), "n_bands": 2}
+    first, again = region(**parameters), region(**parameters)
+    for name in ("cube", "labels", "change_date", "fields"):
+        assert first[name].identical(again[name])
+    assert first.points.equals(again.points)
+    other = region(random_state=1, **parameters)
+    assert (other.labels != first.labels).mean() > 0.2
+    cloudy = region(cloud_fraction=0.6, **parameters)
+    assert_array_equal(first.labels, cloudy.labels)
+    seen = ~np.isnan(cloudy.cube.values)
+    assert_array_equal(first.cube.values[seen], cloudy.cube.values[seen])
+
+
+def test_a_region_of_one_pixel(region):
+    """Loops over sizes start there."""
+    data = region(shape=(1, 1), n_fields=3, n_points=1, n_bands=1, crs=4326)
+    assert data.cube.shape == (46, 1, 1, 1)
+    assert region(shape=np.array([1, 5]), n_points=2).cube.shape == (46, 6, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("shape", (5,)),
+        ("shape", (5, 0)),
+        ("shape", (5, 2.5)),
+        ("shape", 7),
+        ("n_fields", 0),
+        ("n_points", 601),
+        ("n_classes", 9),
+        ("n_bands", 0),
+        ("change_fraction", 1.5),
+        ("cloud_fraction", 1.0),
+        ("resolution", 0),
+        ("label_time", 46),
+        ("crs", "EPSG:1"),
+        ("crs", None),
+    ],
+)
+def test_bad_parameters_of_a_region_are_named(region, parameter, value):
+    """The message says which argument, what was found and what was wanted."""
+    with pytest.raises((ValueError, TypeError)) as info:
+        region(**{parameter: value})
+    message = str(info.value)
+    assert parameter in message and str(value) in message and "must be" in message
+
+
+@pytest.mark.parametrize("name", GEO)
+def test_a_region_names_the_extra_it_needs(monkeypatch, name):
+    """Else the user has to guess what to install."""
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"needs '{name}'.*sktasgen\[geo\]"):
+        make_region()
 
 
 # --------------------------------------------------------------------- lakes

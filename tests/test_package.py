@@ -174,7 +174,7 @@ def test_extras_named_in_errors_install_what_was_missing():
             installed_by.setdefault(extra, set()).add(requirement.name)
     asked = {
         (path.name, node.args[0].value.partition(".")[0], word.value.value)
-        for path in PACKAGE.glob("*.py")
+        for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and "import_optional" in ast.dump(node.func)
         for word in node.keywords
