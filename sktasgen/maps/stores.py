@@ -133,7 +133,8 @@ def write_maps(
     }
     if overwrite or not _holds(zarr, store, identity):
         _create(zarr, store, cube, mapper, sizes, identity)
-    written = zarr.open_group(str(store), mode="r")[_WRITTEN][:]
+    _sweep(store)
+    written = _written(zarr, store, "r")[:]
     blocks = [tuple(map(int, index)) for index in np.argwhere(written == 0)]
     job = _Job(mapper, cube, str(store), sizes)
     bar = _bar(progress, job, written)
@@ -162,8 +163,8 @@ def open_maps(store):
         As `predict_cube` returns it.
     """
     xarray = import_xarray("Opening maps")
-    maps = xarray.open_zarr(str(store), consolidated=False, decode_coords="all")
-    return maps.drop_attrs(deep=False)
+    maps = xarray.open_zarr(str(store), decode_coords="all")
+    return maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
 
 
 def _holds(zarr, store, identity):
@@ -172,15 +173,14 @@ def _holds(zarr, store, identity):
         path = Path(store)
         if not path.exists() or path.is_dir() and not any(path.iterdir()):
             return False
-    found = None
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
-        group = zarr.open_group(str(store), mode="r")
-        found = dict(group.attrs).get(_ATTRIBUTE)
-        if found is None and "://" not in str(store) and not list(group.keys()):
-            return False  # begun, and then nothing
+    try:
+        group = _open(zarr, store, "r")
+        found = group.attrs.get(_ATTRIBUTE)
+    except (OSError, ValueError, KeyError):
+        group = found = None
+    if group is None and "://" in str(store):
+        return False  # nothing there
     if found is None:
-        if "://" in str(store):
-            return False
         raise FileExistsError(
             f"{store}: is there already and holds no maps; expected a new name, or "
             "overwrite=True."
@@ -191,7 +191,27 @@ def _holds(zarr, store, identity):
             f"{store}: holds maps of another cube, estimator or choice (other "
             f"{', '.join(differs)}); expected a new name, or overwrite=True."
         )
-    return bool(found.get("ready"))
+    try:
+        _written(zarr, store, "r")
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _written(zarr, store, mode):
+    return zarr.open_array(f"{store}/{_WRITTEN}", mode=mode)
+
+
+def _sweep(store):
+    """Remove what zarr was writing beside its files when it was killed."""
+    if "://" not in str(store):
+        for path in Path(store).rglob("*.partial"):
+            path.unlink()
+
+
+def _open(zarr, store, mode):
+    # What is consolidated knows of the maps alone.
+    return zarr.open_group(str(store), mode=mode, use_consolidated=False)
 
 
 def _create(zarr, store, cube, mapper, sizes, identity):
@@ -216,9 +236,13 @@ def _create(zarr, store, cube, mapper, sizes, identity):
         zarr_format=3,
         consolidated=False,
     )
-    group = zarr.open_group(str(store), mode="r+")
-    group.create_array(_WRITTEN, shape=grid, chunks=(1, 1), dtype="uint8", fill_value=0)
-    group.attrs[_ATTRIBUTE] = {**identity, "ready": True}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata")  # all read it
+        zarr.consolidate_metadata(str(store))
+    # Last: without it the store is one that was begun.
+    zarr.create_array(
+        f"{store}/{_WRITTEN}", shape=grid, chunks=(1, 1), dtype="uint8", fill_value=0
+    )
 
 
 def _encoding(name, missing):
@@ -276,12 +300,12 @@ class _Job:
 
     def _write(self, block, window, products):
         zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
-        group = zarr.open_group(self.store, mode="r+")
+        group = _open(zarr, self.store, "r+")
         for name, values in products.items():
             if name == "change_date":
                 values = _as_days(values)
             group[name][(..., *window)] = values
-        group[_WRITTEN][block] = 1  # last
+        _written(zarr, self.store, "r+")[block] = 1  # last
 
 
 def _as_days(dates):
