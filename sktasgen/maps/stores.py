@@ -131,7 +131,7 @@ def write_maps(
         "block": list(sizes),
         "inputs": joblib.hash([mapper, [cube[dim].values for dim in cube.dims]]),
     }
-    if overwrite or not _holds(zarr, store, identity):
+    if not _holds(zarr, store, identity, overwrite):
         _create(zarr, store, cube, mapper, sizes, identity)
     _sweep(store)
     written = _written(zarr, store, "r")[:]
@@ -167,24 +167,31 @@ def open_maps(store):
     return maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
 
 
-def _holds(zarr, store, identity):
-    """Whether the store was made for these maps; an error if it was for others."""
-    if "://" not in str(store):
-        path = Path(store)
-        if not path.exists() or path.is_dir() and not any(path.iterdir()):
-            return False
+def _holds(zarr, store, identity, overwrite):
+    """Whether the store was made for these maps, and shall not be overwritten.
+
+    An error if it was made for others, or is none of ours.
+    """
+    is_local = "://" not in str(store)
+    if is_local and not Path(store).exists():
+        return False
     try:
-        group = _open(zarr, store, "r")
-        found = group.attrs.get(_ATTRIBUTE)
+        attributes = dict(_open(zarr, store, "r").attrs)
     except (OSError, ValueError, KeyError):
-        group = found = None
-    if group is None and "://" in str(store):
-        return False  # nothing there
+        attributes = {}
+        if not is_local:
+            return False  # nothing there
+    if not attributes and is_local and Path(store).is_dir():
+        # All that is there before the attributes are.
+        if all(file.name.startswith("zarr.") for file in Path(store).iterdir()):
+            return False
+    found = attributes.get(_ATTRIBUTE)
     if found is None:
         raise FileExistsError(
-            f"{store}: is there already and holds no maps; expected a new name, or "
-            "overwrite=True."
+            f"{store}: is there already and holds no maps; expected a new name."
         )
+    if overwrite:
+        return False
     if {key: found.get(key) for key in identity} != identity:
         differs = [key for key in identity if found.get(key) != identity[key]]
         raise FileExistsError(
@@ -194,7 +201,7 @@ def _holds(zarr, store, identity):
     try:
         _written(zarr, store, "r")
     except (OSError, ValueError, KeyError):
-        return False
+        return False  # begun only
     return True
 
 
