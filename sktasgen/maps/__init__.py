@@ -5,15 +5,21 @@ points into what an estimator is fitted on, ``predict_cube`` maps lazily, and
 ``write_maps`` and ``write_geotiffs`` put maps on disk, block by block.
 """
 
+from .geotiffs import write_geotiffs
 from .points import read_points, sample_cube
 from .prediction import predict_cube
+from .quality import mask_cube
+from .readers import open_cube
 from .stores import BrokenBlocksError, open_maps, write_maps
 
 __all__ = [
     "BrokenBlocksError",
+    "mask_cube",
+    "open_cube",
     "open_maps",
     "predict_cube",
     "read_points",
     "sample_cube",
+    "write_geotiffs",
     "write_maps",
 ]

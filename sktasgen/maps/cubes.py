@@ -40,7 +40,7 @@ def as_cube(cube, bands=None):
     """
     xarray = import_xarray()
     if isinstance(cube, xarray.Dataset):
-        cube = _join_bands(cube, bands)
+        cube = _join_bands(_with_crs_as_coordinate(cube), bands)
     if not isinstance(cube, xarray.DataArray):
         raise TypeError(
             f"cube is of type {type(cube).__name__}; expected an xarray.DataArray or "
@@ -66,7 +66,7 @@ def as_cube(cube, bands=None):
             raise ValueError(f"cube is empty: its dimension {name!r} has length 0.")
     if cube.dtype.kind not in "iufb":
         raise TypeError(f"cube has values of dtype {cube.dtype}; expected numbers.")
-    cube = _pick_bands(cube, bands)
+    cube = _pick_bands(_with_standard_crs(cube), bands)
     return _sort_dates(cube).transpose(*wanted)
 
 
@@ -105,6 +105,31 @@ def band_names(cube):
     return [str(name) for name in np.atleast_1d(cube["band"].values)]
 
 
+def _with_crs_as_coordinate(dataset):
+    """A Dataset whose variable of the CRS, if any, goes where its bands go."""
+    names = {_grid_mapping(variable) for variable in dataset.data_vars.values()}
+    return dataset.set_coords([name for name in names if name in dataset.data_vars])
+
+
+def _grid_mapping(variable):
+    """Name of the variable that holds the CRS, by the conventions of CF."""
+    for where in (variable.encoding, variable.attrs):
+        if "grid_mapping" in where:
+            return where["grid_mapping"]
+    return "spatial_ref"
+
+
+def _with_standard_crs(cube):
+    """A cube whose CRS is found by name once its attributes and encoding are gone."""
+    name = _grid_mapping(cube)
+    if name == "spatial_ref" or name not in cube.coords:
+        return cube
+    cube = cube.drop_vars("spatial_ref", errors="ignore").rename({name: "spatial_ref"})
+    cube.attrs.pop("grid_mapping", None)
+    cube.encoding = {**cube.encoding, "grid_mapping": "spatial_ref"}
+    return cube
+
+
 def _join_bands(dataset, bands):
     """The one variable with a band dimension, or all that are a band each."""
     whole = [v for v in dataset.data_vars.values() if "band" in v.dims]
@@ -130,8 +155,9 @@ def _join_bands(dataset, bands):
                 f"cube has the variable {name!r} of dtype {values.dtype}; expected "
                 "numbers. Leave it out with cube.drop_vars()."
             )
-    joined = dataset[list(single)].to_dataarray("band")
-    return joined.assign_attrs(dataset.attrs)
+    joined = dataset[list(single)].to_dataarray("band").assign_attrs(dataset.attrs)
+    joined.encoding = {"grid_mapping": _grid_mapping(next(iter(single.values())))}
+    return joined
 
 
 def _check_bands(found, bands):
