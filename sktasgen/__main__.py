@@ -1,4 +1,4 @@
-"""The command line: ``sktasgen relabel`` and ``sktasgen demo``."""
+"""The command line: ``sktasgen relabel``, ``sktasgen map`` and ``sktasgen demo``."""
 
 import argparse
 import contextlib
@@ -43,13 +43,13 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0; 2 after an error and 130 when interrupted or terminated,
-        with one line on stderr.
+        Exit status: 0; 1 where parts of a map are missing; 2 after an error and 130
+        when interrupted or terminated. Each but the first with a line on stderr.
     """
     try:
         args = _parser().parse_args(argv)
         with _terminated_as_interrupted():
-            args.run(args)
+            return args.run(args) or 0
     except MemoryError as error:
         reason = " ".join(str(error).split())
         print(f"sktasgen: error: not enough memory: {reason}", file=sys.stderr)
@@ -58,10 +58,10 @@ def main(argv=None):
         reason = " ".join(_reason(error).split())
         print(f"sktasgen: error: {reason}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("sktasgen: interrupted, nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        told = str(interrupt) or "nothing was written"
+        print(f"sktasgen: interrupted, {told}", file=sys.stderr)
         return 130
-    return 0
 
 
 @contextlib.contextmanager
@@ -169,6 +169,8 @@ def _parser():
     _add_random_state(relabel)
     relabel.set_defaults(run=_relabel)
 
+    _add_map(commands)
+
     demo = commands.add_parser(
         "demo",
         help="see it work on real Sentinel-2 series",
@@ -187,6 +189,161 @@ def _parser():
     _add_random_state(demo)
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _add_map(commands):
+    parser = commands.add_parser(
+        "map",
+        help="map a region from labelled points",
+        description="Learn from labelled points of a cube of images, and map a label "
+        "for every date of every pixel, and the date of the last change. What is in "
+        "memory at a time is a block of the cube. A run that was interrupted, however "
+        "that was, is gone on with by the same command, to the same bytes.",
+        epilog="Writes DIR/maps.zarr, DIR/geotiff/labels_YYYYMMDD.tif and "
+        "change_date.tif, DIR/model.joblib and DIR/summary.json. Exit status 1: some "
+        "blocks could not be read, which stderr names; all others are mapped, and "
+        "the same command tries those again. Exit status 2: an error, in one line.",
+    )
+    parser.add_argument(
+        "cube",
+        metavar="CUBE",
+        help="Zarr store, NetCDF file, folder of GeoTIFFs with dates in their names, "
+        "or STAC catalogue (file or address)",
+    )
+    parser.add_argument(
+        "--points",
+        required=True,
+        metavar="LABELS",
+        help="labelled points: GeoJSON or another file of points, with the attributes "
+        "label and date; or a table (.csv, .parquet) with the columns label, date, "
+        "and lon and lat, or x and y",
+    )
+    parser.add_argument(
+        "--out", required=True, type=_folder, metavar="DIR", help="folder to write to"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes to share the work (default: none but this one)",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="dask scheduler whose workers share the work, such as "
+        "tcp://10.0.0.1:8786; they read CUBE and write DIR by the same paths",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the outputs of a former run in DIR",
+    )
+    parser.add_argument(
+        "--what",
+        type=_products,
+        default="labels,probability,change_date",
+        metavar="P1,P2,...",
+        help="what to map, of labels, probability, change_date, change_score "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-geotiff",
+        dest="geotiff",
+        action="store_false",
+        help="write the Zarr store only (default: GeoTIFFs, too)",
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=_positive,
+        metavar="N",
+        help="pixels along each side of a block (default: as CUBE is stored, but at "
+        "most 64 MB)",
+    )
+    parser.add_argument(
+        "--period",
+        type=_period,
+        metavar="N",
+        help="season slots per year, at most 366 (default: as many as median steps "
+        "fit in)",
+    )
+    _add_random_state(parser)
+
+    reading = parser.add_argument_group("what CUBE holds")
+    reading.add_argument(
+        "--bands",
+        type=_band_names,
+        metavar="B1,B2,...",
+        help="bands to use (default: all; needed of a STAC catalogue with others)",
+    )
+    reading.add_argument(
+        "--quality",
+        metavar="BAND",
+        help="band of cloud masks (default: SCL, QA_PIXEL or qa, where CUBE has one; "
+        "with --bands, none)",
+    )
+    reading.add_argument(
+        "--quality-kind",
+        choices=("SCL", "QA_PIXEL", "qa"),
+        help="convention of its codes (default: by its name)",
+    )
+    reading.add_argument(
+        "--keep-snow", action="store_true", help="snow is no cloud (default: masked)"
+    )
+    reading.add_argument(
+        "--scale", type=float, default=1.0, metavar="S", help="of stored values"
+    )
+    reading.add_argument(
+        "--offset", type=float, default=0.0, metavar="O", help="of stored values"
+    )
+    reading.add_argument(
+        "--nodata", type=float, metavar="V", help="stored value of what is not observed"
+    )
+    reading.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="names of GeoTIFFs, with the groups date and, of files of one band, band: "
+        "'(?P<band>B\\d+)_(?P<date>\\d{8})' (default: the first date of the name)",
+    )
+    reading.add_argument(
+        "--crs", metavar="CRS", help="of a STAC catalogue: reproject to it"
+    )
+    reading.add_argument(
+        "--resolution",
+        type=float,
+        metavar="R",
+        help="of a STAC catalogue: size of a pixel in units of the CRS",
+    )
+    reading.add_argument(
+        "--bbox",
+        type=_bbox,
+        metavar="W,S,E,N",
+        help="of a STAC catalogue: region in degrees (--bbox=-10,40,-9,41)",
+    )
+    reading.add_argument(
+        "--points-crs",
+        metavar="CRS",
+        help="of coordinates in a table (default: EPSG:4326 for lon and lat)",
+    )
+    parser.set_defaults(run=_map)
+
+
+def _products(text):
+    names = [name.strip() for name in text.split(",")]
+    known = ("labels", "probability", "change_date", "change_score")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has {unknown}; wanted some of {', '.join(known)}"
+        )
+    return names
+
+
+def _bbox(text):
+    with contextlib.suppress(ValueError):
+        west, south, east, north = map(float, text.split(","))
+        return west, south, east, north
+    raise argparse.ArgumentTypeError(f"{text!r} is not west,south,east,north")
 
 
 def _add_random_state(parser):
@@ -277,6 +434,81 @@ def _relabel(args):
             f"{series.dates[0]} to {series.dates[-1]}, because {why}"
         )
     print(f"wrote {written}")
+
+
+def _map(args):
+    for module in ("rioxarray", "geopandas", "dask", "zarr", "tqdm"):
+        import_optional(module, extra="geo", purpose="Mapping")
+    from .maps.command import map_region
+
+    bands = args.bands
+    if bands is not None and args.quality is not None:
+        bands = [*bands, args.quality]
+    reading = {
+        name: value
+        for name, value in (
+            ("bands", bands),
+            ("pattern", args.pattern),
+            ("crs", args.crs),
+            ("resolution", args.resolution),
+            ("bbox", args.bbox),
+        )
+        if value is not None
+    }
+    masking = {
+        "quality": args.quality,
+        "kind": args.quality_kind,
+        "keep_snow": args.keep_snow,
+        "scale": args.scale,
+        "offset": args.offset,
+        "nodata": args.nodata,
+    }
+    try:
+        summary, broken = map_region(
+            args.cube,
+            args.points,
+            args.out,
+            reading=reading,
+            masking=masking,
+            what=args.what,
+            period=args.period,
+            points_crs=args.points_crs,
+            chunk_size=args.chunk_size,
+            geotiff=args.geotiff,
+            random_state=args.random_state,
+            overwrite=args.overwrite,
+            workers=args.workers,
+            scheduler=args.scheduler,
+            wait=_Progress().wait,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on from here") from None
+    _print_map(summary)
+    print(f"wrote {args.out}")
+    if broken is None:
+        return 0
+    for block, reason in broken.blocks.items():
+        print(f"sktasgen: block {block} could not be mapped: {reason}", file=sys.stderr)
+    print(
+        f"sktasgen: {len(broken.blocks)} of {broken.total} blocks are missing; the same "
+        "command tries them again",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _print_map(summary):
+    print(
+        f"{summary['points']} points, {len(summary['bands'])} bands, "
+        f"{summary['dates']} dates from {summary['first_date']} to "
+        f"{summary['last_date']}, {len(summary['classes'])} classes, "
+        f"{summary['pixels']} pixels"
+    )
+    if "pixels_changed" in summary:
+        share = summary["pixels_changed"] / summary["pixels"]
+        print(f"{summary['pixels_changed']} pixels ({share:.1%}) change")
+    if summary.get("pixels_without_label"):
+        print(f"{summary['pixels_without_label']} pixels have no label: never observed")
 
 
 def _demo(args):

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +18,7 @@ from .cubes import crs_of, import_xarray, spatial_dims
 _WINDOW = 1024  # pixels along each side read at a time, of maps that are not lazy
 _OPEN_FILES = 100  # dates written side by side: what is read is read once for them
 _NEVER = 0  # a change date of none
+_TEMPORARY = ".sktasgen-"
 
 
 def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
@@ -74,8 +77,55 @@ def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
     >>> [file.name for file in files]
     ['labels_20180108.tif', 'labels_20211224.tif', 'change_date.tif']
     """
+    layers = _plan(maps, dates)
+    files = [Path(folder) / name for layer in layers for name in layer.names]
+    if not overwrite:
+        there = [file.name for file in files if file.exists()]
+        if there:
+            raise FileExistsError(
+                f"{folder}: {len(there)} of the files to write are there already, such "
+                f"as {there[:3]}; expected another folder, or overwrite=True."
+            )
+    _write_all(layers, Path(folder))
+    return files
+
+
+def finish_geotiffs(maps, folder):
+    """Write what `write_geotiffs` had not come to when it was killed.
+
+    Parameters
+    ----------
+    maps, folder
+        See `write_geotiffs`.
+    """
+    for work in folder.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(work)
+    left = []
+    for layer in _plan(maps, None):
+        missing = [i for i, n in enumerate(layer.names) if not (folder / n).exists()]
+        left.append(
+            layer._replace(
+                values=layer.values.isel(time=missing),
+                names=[layer.names[i] for i in missing],
+            )
+        )
+    _write_all(left, folder)
+
+
+class _Layers(NamedTuple):
+    """Maps of one kind, each to go to a file."""
+
+    values: object  # xarray.DataArray (time, y, x)
+    names: list  # of files
+    profile: dict  # what rasterio is to know of all of them
+    overviews: str  # how they are resampled
+    colors: dict  # by code
+    categories: list  # names of classes by code
+
+
+def _plan(maps, dates):
+    """What there is to write."""
     import_xarray("Writing GeoTIFFs")
-    rasterio = import_optional("rasterio", extra="geo", purpose="Writing GeoTIFFs")
     found = [name for name in ("labels", "change_date") if name in maps]
     if not found:
         raise ValueError(
@@ -84,35 +134,46 @@ def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
     if "labels" not in found and dates is not None:
         raise ValueError("dates= is for labels, which maps does not hold.")
     maps, grid = _north_up(maps[found])
-    plan = []
+    layers = []
     if "labels" in found:
         index = _find_dates(maps["time"].values, dates)
-        names = _names(maps["time"].values, index)
-        plan.append((maps["labels"].isel(time=index), names, _labels_profile(maps)))
-    if "change_date" in found:
-        days = maps["change_date"].expand_dims("time")
-        plan.append((days, ["change_date.tif"], _dates_profile()))
-    folder = Path(folder)
-    files = [folder / name for _, names, _ in plan for name in names]
-    if not overwrite:
-        there = [file.name for file in files if file.exists()]
-        if there:
-            raise FileExistsError(
-                f"{folder}: {len(there)} of the files to write are there already, such "
-                f"as {there[:3]}; expected another folder, or overwrite=True."
+        layers.append(
+            _Layers(
+                maps["labels"].isel(time=index),
+                _names(maps["time"].values, index),
+                {**grid, "dtype": "uint8", "nodata": NO_DATA},
+                "mode",
+                *_legend(maps["labels"]),
             )
+        )
+    if "change_date" in found:
+        layers.append(
+            _Layers(
+                maps["change_date"].expand_dims("time"),
+                ["change_date.tif"],
+                {**grid, "dtype": "int32", "nodata": _NEVER},
+                "nearest",
+                {},
+                [],
+            )
+        )
+    return layers
+
+
+def _write_all(layers, folder):
+    rasterio = import_optional("rasterio", extra="geo", purpose="Writing GeoTIFFs")
     folder.mkdir(parents=True, exist_ok=True)
-    for layers, names, profile in plan:
-        for some in gen_batches(len(names), _OPEN_FILES):
+    for layer in layers:
+        for some in gen_batches(len(layer.names), _OPEN_FILES):
             # Beside the files, so that they can be moved in one step.
-            with tempfile.TemporaryDirectory(prefix=".sktasgen-", dir=folder) as work:
-                _write(
-                    rasterio, layers[some], names[some], {**profile, **grid}, Path(work)
+            with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as work:
+                batch = layer._replace(
+                    values=layer.values[some], names=layer.names[some]
                 )
-                for name in names[some]:
-                    _optimise(rasterio, Path(work), name, profile["overviews"])
+                _write(rasterio, batch, Path(work))
+                for name in batch.names:
+                    _optimise(Path(work), name, layer.overviews)
                     _move(Path(work), folder, name)
-    return files
 
 
 def _north_up(maps):
@@ -166,65 +227,44 @@ def _names(times, index):
     return [f"labels_{t.replace('-', '').replace(':', '')}.tif" for t in told]
 
 
-def _labels_profile(maps):
-    flags = read_flags(maps["labels"])
-    colors = {
-        int(code): tuple(bytes.fromhex(color[1:])) + (255,)
-        for code, color in zip(flags.codes, flags.colors, strict=True)
-    }
-    categories = [""] * (max(colors) + 1)
-    for code, name in zip(flags.codes, flags.names, strict=True):
+def _legend(labels):
+    """Colour and name of each code."""
+    flags = read_flags(labels)
+    colors = {NO_DATA: (0, 0, 0, 0)}
+    categories = [""] * (int(max(flags.codes)) + 1)
+    for code, name, color in zip(*flags, strict=True):
+        colors[int(code)] = (*bytes.fromhex(color[1:]), 255)
         categories[code] = name
-    return {
-        "dtype": "uint8",
-        "nodata": NO_DATA,
-        "colors": {**colors, NO_DATA: (0, 0, 0, 0)},
-        "categories": categories,
-        "overviews": "mode",
-    }
+    return colors, categories
 
 
-def _dates_profile():
-    return {"dtype": "int32", "nodata": _NEVER, "overviews": "nearest"}
-
-
-def _write(rasterio, layers, names, profile, work):
-    """Layers (time, y, x) to plain GeoTIFFs in a folder, window by window."""
-    colors, categories = profile.pop("colors", None), profile.pop("categories", None)
-    del profile["overviews"]
+def _write(rasterio, layer, work):
+    """Plain GeoTIFFs in a folder, window by window."""
     with contextlib.ExitStack() as stack:
-        files = [
-            stack.enter_context(
-                rasterio.open(
-                    work / f"plain_{name}",
-                    "w",
-                    driver="GTiff",
-                    count=1,
-                    tiled=True,
-                    compress="deflate",
-                    bigtiff="if_safer",
-                    **profile,
-                )
+        files = []
+        for name in layer.names:
+            file = rasterio.open(
+                work / f"plain_{name}",
+                "w",
+                driver="GTiff",
+                count=1,
+                tiled=True,
+                compress="deflate",
+                bigtiff="if_safer",
+                **layer.profile,
             )
-            for name in names
-        ]
-        for file in files:
-            if colors is not None:
-                file.write_colormap(1, colors)
-        for rows in _windows(layers, -2):
-            for columns in _windows(layers, -1):
-                values = layers[..., rows, columns].values
+            files.append(stack.enter_context(file))
+            if layer.colors:
+                file.write_colormap(1, layer.colors)
+                _write_categories(work / f"{name}.aux.xml", layer.categories)
+        for rows in _windows(layer.values, -2):
+            for columns in _windows(layer.values, -1):
+                values = layer.values[..., rows, columns].values
                 if values.dtype.kind == "M":
                     values = _as_numbers(values)
-                for file, layer in zip(files, values, strict=True):
-                    file.write(
-                        layer,
-                        1,
-                        window=((rows.start, rows.stop), (columns.start, columns.stop)),
-                    )
-    for name in names:
-        if categories is not None:
-            _write_categories(work / f"{name}.aux.xml", categories)
+                window = ((rows.start, rows.stop), (columns.start, columns.stop))
+                for file, image in zip(files, values, strict=True):
+                    file.write(image, 1, window=window)
 
 
 def _windows(layers, axis):
@@ -261,11 +301,10 @@ def _write_categories(path, categories):
     ElementTree.ElementTree(root).write(path, encoding="utf-8")
 
 
-def _optimise(rasterio, work, name, overviews):
+def _optimise(work, name, overviews):
     """A plain GeoTIFF to a cloud-optimised one."""
-    shutil = import_optional("rasterio.shutil", extra="geo", purpose="GeoTIFFs")
     plain = work / f"plain_{name}"
-    shutil.copy(
+    import_optional("rasterio.shutil", extra="geo", purpose="GeoTIFFs").copy(
         plain,
         work / name,
         driver="COG",

@@ -150,6 +150,15 @@ def write_maps(
     return open_maps(store)
 
 
+def is_written(store):
+    """Whether `write_maps` has nothing left to do at a store."""
+    zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
+    try:
+        return bool(_written(zarr, store, "r")[:].all())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def open_maps(store):
     """Open maps that `write_maps` wrote, lazily.
 
