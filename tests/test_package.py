@@ -134,15 +134,19 @@ def imports_within_package(module):
             head, _, tail = source.partition(".")
             if head == "sktasgen":
                 names = [f"{tail}.{alias.name}".strip(".") for alias in node.names]
-                is_folder = (PACKAGE / tail.replace(".", "/")).is_dir()
-                found.update(names if is_folder else [tail])
+                found.update(name if is_module(name) else tail for name in names)
         elif isinstance(node, ast.Import):
             found.update(
                 alias.name.partition(".")[2]
                 for alias in node.names
                 if alias.name.startswith("sktasgen.")
             )
-    return found - {"__version__"}
+    return found - {""}  # the version
+
+
+def is_module(name):
+    path = PACKAGE.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 # --- optional dependencies ----------------------------------------------------------
