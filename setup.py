@@ -27,6 +27,7 @@ GEO = [
     "rioxarray>=0.15.1",
     "odc-stac>=0.3.9",
     "pystac>=1.9",
+    "tqdm>=4.66",
     "geopandas>=1.0",
     "h5netcdf>=1.3",
     "h5py>=3.10",

@@ -30,8 +30,8 @@ def check_series(estimator, X, *, reset, n_bands=None):
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_`` and ``n_bands_`` when `reset` is true, and is
-        held to them otherwise.
+        Gets ``n_features_in_``, ``n_bands_`` and, where X names its bands,
+        ``band_names_in_`` when `reset` is true, and is held to them otherwise.
     X : array-like of shape (n_samples, n_bands, n_timesteps) or \
             (n_samples, n_bands * n_timesteps)
         The series; NaN is allowed, inf is not.
@@ -51,6 +51,7 @@ def check_series(estimator, X, *, reset, n_bands=None):
         If the input is not numeric, has inf, the wrong number of dimensions,
         or other bands (3-D) or another width (2-D) than in fit.
     """
+    names = _band_names(X)
     X = validate_data(
         estimator,
         X,
@@ -90,7 +91,27 @@ def check_series(estimator, X, *, reset, n_bands=None):
     if reset:
         estimator.n_bands_ = series.shape[1]
         estimator._series_ndim = X.ndim
+        vars(estimator).pop("band_names_in_", None)  # of an earlier fit
+        if names is not None:
+            estimator.band_names_in_ = names
+    elif names is not None:
+        known = getattr(estimator, "band_names_in_", names)
+        if not np.array_equal(names, known):
+            raise ValueError(
+                f"X has the bands {names.tolist()}, but {type(estimator).__name__} was "
+                f"fitted on {known.tolist()}: expected these, in this order."
+            )
     return series
+
+
+def _band_names(X):
+    """Names on axis 1 of an `xarray.DataArray` of three dimensions, or None."""
+    if getattr(X, "ndim", None) != 3 or not hasattr(X, "dims"):
+        return None
+    coordinate = getattr(X, "coords", {}).get(X.dims[1])
+    if coordinate is None or coordinate.dtype.kind not in "OU":
+        return None
+    return np.array([str(name) for name in coordinate.values])
 
 
 def check_label_time(label_time, n_samples, n_timesteps):

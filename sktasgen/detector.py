@@ -230,6 +230,8 @@ class HTSVAEDetector(
         Sample score below which `predict` says outlier.
     n_bands_ : int
         Bands seen in fit.
+    band_names_in_ : ndarray of shape (n_bands_,) of str
+        Names of the bands in fit, where X was an `xarray.DataArray` that has them.
     n_features_in_ : int
         Bands seen in fit (3-D), or columns (2-D).
     feature_names_in_ : ndarray of shape (n_features_in_,)

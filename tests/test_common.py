@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+import xarray
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -289,3 +290,25 @@ def test_samples_may_lack_a_label_in_fit(estimator, nothing):
     same(outputs(fitted, X, y, 4), outputs(fit(estimator, X, labels, 4), X, y, 4))
     with pytest.raises(ValueError, match="y holds no label .*any of the 24 samples"):
         fit(estimator, X, np.full(24, nothing), 4)
+
+
+# --- names of bands -----------------------------------------------------------------
+
+
+def with_band_names(X, names):
+    return xarray.DataArray(X, dims=("sample", "band", "time"), coords={"band": names})
+
+
+@every_estimator
+def test_names_of_bands_are_remembered_and_held_to(estimator):
+    # Else a cube whose bands come in another order is mapped as if they did not.
+    X = np.random.RandomState(0).normal(size=(12, 2, 9))
+    y = np.arange(12) % 2
+    estimator = clone(estimator).fit(with_band_names(X, ["B4", "B8"]), y)
+    assert estimator.band_names_in_.tolist() == ["B4", "B8"]
+    method = getattr(estimator, "transform", None) or estimator.predict
+    named = method(with_band_names(X, ["B4", "B8"]))
+    np.testing.assert_array_equal(named, method(X))
+    with pytest.raises(ValueError, match=r"\['B8', 'B4'\].*fitted on \['B4', 'B8'\]"):
+        method(with_band_names(X, ["B8", "B4"]))
+    assert not hasattr(estimator.fit(X, y), "band_names_in_")

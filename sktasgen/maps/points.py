@@ -1,0 +1,303 @@
+"""Labelled points to the series of their pixels."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from .. import tables
+from .._optional import import_optional
+from .._warnings import warn
+from .cubes import as_cube, crs_of, import_xarray
+
+_TABLES = (".csv", ".csv.gz", ".parquet")
+_COORDINATES = (("lon", "lat"), ("x", "y"))
+_DAY = np.timedelta64(1, "D")
+
+
+def read_points(path, *, crs=None):
+    """Read labelled points.
+
+    Parameters
+    ----------
+    path : str or path
+        A table (.csv, .csv.gz, .parquet) with the columns ``label``, ``date`` and
+        either ``lon`` and ``lat`` or ``x`` and ``y``; or any file of points that
+        geopandas reads, such as GeoJSON, GeoPackage or a shapefile, with ``label``
+        and ``date`` among its attributes.
+    crs : str, int or `pyproj.CRS`, default=None
+        Coordinate reference system of a table's coordinates. None takes EPSG:4326
+        for ``lon`` and ``lat``; for ``x`` and ``y`` there is no default. Any other
+        file has its own.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        With the columns ``label`` and ``date``, as they were written.
+
+    Raises
+    ------
+    ImportError
+        If geopandas or pandas is missing.
+    OSError, ValueError
+        If there is no such file, or it is not as described.
+    """
+    geopandas = import_optional("geopandas", extra="geo", purpose="Reading points")
+    path = Path(path)
+    if path.name.lower().endswith(_TABLES):
+        return _points_of_table(geopandas, path, crs)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    try:
+        frame = geopandas.read_file(path)
+    except Exception as error:  # whatever the driver raises
+        raise ValueError(f"{path}: not a readable file of points: {error}") from error
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise ValueError(f"{path}: holds no geometries, expected points.")
+    if crs is not None and frame.crs is not None and frame.crs != crs:
+        raise ValueError(
+            f"crs={crs!r}, but {path} has a coordinate reference system of its own, "
+            f"{frame.crs.to_string()}: leave crs out."
+        )
+    return frame if crs is None else frame.set_crs(crs)
+
+
+def _points_of_table(geopandas, path, crs):
+    header = None
+    for names in _COORDINATES:
+        try:
+            frame = tables._read(path, text=("date", "label"), numeric=names)
+        except ValueError as error:
+            header = header or error
+            continue
+        break
+    else:
+        raise ValueError(
+            f"{header} Wanted date, label, and either lon and lat or x and y."
+        )
+    if crs is None and names == ("x", "y"):
+        raise ValueError(
+            f"{path}: crs is not known of the columns x and y: say which coordinate "
+            "reference system they are in, such as crs='EPSG:32633'."
+        )
+    x, y = (tables._band_column(frame, name, path) for name in names)
+    empty = np.flatnonzero(np.isnan(x) | np.isnan(y))
+    if len(empty):
+        raise ValueError(f"{path}: no coordinates in {tables._rows(empty)}.")
+    return geopandas.GeoDataFrame(
+        frame[["label", "date"]],
+        geometry=geopandas.points_from_xy(x, y),
+        crs="EPSG:4326" if crs is None else crs,
+    )
+
+
+def sample_cube(cube, points, *, bands=None, crs=None):
+    """Turn labelled points into series with a label at a date.
+
+    Each point takes the series of the pixel it lies in.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+        With the dimensions time, band, y and x, and a coordinate reference system;
+        see `open_cube`. Only the pixels with points are read.
+    points : geopandas.GeoDataFrame, pandas.DataFrame, str or path
+        Points with the columns ``label`` and ``date``, at which the label holds; in
+        any coordinate reference system. A DataFrame or table (.csv, .parquet) has
+        the columns ``lon`` and ``lat``, or ``x`` and ``y``. See `read_points`.
+    bands : list of str, default=None
+        Bands wanted, in this order; None takes all of the cube.
+    crs : str, int or `pyproj.CRS`, default=None
+        Coordinate reference system of points that do not come with one. None takes
+        EPSG:4326 for ``lon`` and ``lat``.
+
+    Returns
+    -------
+    sklearn.utils.Bunch
+        - X : xarray.DataArray of shape (n_samples, n_bands, n_timesteps), float32 in
+          the units of `cube`. An estimator fitted on it remembers the bands' names.
+        - y : ndarray of shape (n_samples,), the labels.
+        - label_time : ndarray of shape (n_samples,) of int, the index of the date of
+          the cube nearest to that of each label, the later one halfway.
+        - dates : ndarray of shape (n_timesteps,) of datetime64[D], for the
+          parameter `dates` of a detector.
+        - index : ndarray of shape (n_samples,) of int, which of the points each
+          sample is.
+
+    Raises
+    ------
+    ImportError
+        If xarray, rioxarray or geopandas is missing.
+    TypeError, ValueError
+        If the cube is not as described, or has no coordinate reference system; if
+        points lack a column, a label, a readable date, a geometry that is a point,
+        or a coordinate reference system; if a label's date is more than half the
+        median step before the first or after the last date of the cube; or if no
+        point lies inside the cube.
+
+    Warns
+    -----
+    UserWarning
+        If points lie outside the cube: these are left out.
+
+    See Also
+    --------
+    predict_cube : Maps of what is learned from the points.
+
+    Examples
+    --------
+    >>> from sktasgen import HTSVAEDetector, StableSampleRelabeler
+    >>> from sktasgen.datasets import make_region
+    >>> from sktasgen.maps import sample_cube
+    >>> region = make_region((20, 30), n_fields=12, n_points=40, random_state=0)
+    >>> data = sample_cube(region.cube, region.points)
+    >>> data.X.shape, data.X["band"].values.tolist()
+    ((40, 6, 92), ['B2', 'B3', 'B4', 'B8', 'B11', 'B12'])
+    >>> detector = HTSVAEDetector(dates=data.dates, max_iter=50)
+    >>> relabeler = StableSampleRelabeler(detector, random_state=0)
+    >>> relabeler = relabeler.fit(data.X, data.y, label_time=data.label_time)
+    """
+    xarray = import_xarray("Sampling a cube")
+    cube = as_cube(cube, bands)
+    where = points if isinstance(points, str | Path) else "points"
+    frame = _as_points(points, crs, where).to_crs(crs_of(cube))
+    y = _labels(frame, where)
+    days = tables._date_column(frame, where)
+
+    y_dim, x_dim = cube.dims[2:]
+    row = _nearest_cell(cube, y_dim, frame.geometry.y.to_numpy())
+    column = _nearest_cell(cube, x_dim, frame.geometry.x.to_numpy())
+    inside = np.flatnonzero((row >= 0) & (column >= 0))
+    if not len(inside):
+        raise ValueError(
+            f"{where}: none of the {len(frame)} points lies inside the cube, which "
+            f"spans {_span(cube, x_dim)} and {_span(cube, y_dim)} in {crs_of(cube)}."
+        )
+    if len(inside) < len(frame):
+        warn(
+            f"{where}: {len(frame) - len(inside)} of {len(frame)} points lie outside "
+            "the cube and are left out."
+        )
+    dates = cube["time"].values.astype("datetime64[D]")
+    label_time = _nearest_date(days[inside], dates, inside, where)
+    picked = cube.isel(
+        {
+            y_dim: xarray.DataArray(row[inside], dims="sample"),
+            x_dim: xarray.DataArray(column[inside], dims="sample"),
+        }
+    )
+    X = picked.transpose("sample", "band", "time").astype(np.float32).compute()
+    return Bunch(X=X, y=y[inside], label_time=label_time, dates=dates, index=inside)
+
+
+def _as_points(points, crs, where):
+    """A GeoDataFrame of points with the columns wanted, in a known CRS."""
+    if isinstance(points, str | Path):
+        frame = read_points(points, crs=crs)
+    else:
+        frame = _frame_of_points(points, crs)
+    missing = [name for name in ("label", "date") if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{where}: missing column(s) {missing}; found {list(frame.columns)}."
+        )
+    if len(frame) == 0:
+        raise ValueError(f"{where}: holds no points.")
+    if frame.crs is None:
+        raise ValueError(
+            f"{where}: has no coordinate reference system: set it with crs=, such as "
+            "crs='EPSG:4326' for degrees of longitude and latitude."
+        )
+    geometry = frame.geometry
+    wrong = np.flatnonzero((geometry.geom_type != "Point") | geometry.is_empty)
+    if len(wrong):
+        kinds = sorted({str(kind) for kind in geometry.geom_type.iloc[wrong]})
+        raise ValueError(
+            f"{where}: {len(wrong)} geometries are no points, but {kinds}, in "
+            f"{tables._rows(wrong)}; expected points, such as representative_point() "
+            "gives of polygons."
+        )
+    return frame
+
+
+def _frame_of_points(points, crs):
+    geopandas = import_optional("geopandas", extra="geo", purpose="Points")
+    if isinstance(points, geopandas.GeoDataFrame):
+        return points if crs is None else points.set_crs(crs)
+    columns = list(getattr(points, "columns", []))
+    for x, y in _COORDINATES:
+        if x in columns and y in columns:
+            if crs is None and x == "lon":
+                crs = "EPSG:4326"
+            geometry = geopandas.points_from_xy(points[x], points[y])
+            return geopandas.GeoDataFrame(points, geometry=geometry, crs=crs)
+    raise TypeError(
+        f"points is of type {type(points).__name__} with the columns {columns}; "
+        "expected a GeoDataFrame, a DataFrame with lon and lat or x and y, or a path."
+    )
+
+
+def _labels(frame, where):
+    label = frame["label"]
+    empty = np.flatnonzero(label.isna() | (label.astype(str).str.strip() == ""))
+    if len(empty):
+        raise ValueError(f"{where}: no label in {tables._rows(empty)}.")
+    return tables._label_values(label)
+
+
+def _edges(cube, dim):
+    """Where cells of a dimension end, one more than there are, rising or falling."""
+    if dim not in cube.coords:
+        raise ValueError(f"cube has no coordinates along {dim!r}: points need them.")
+    centre = cube[dim].values.astype(np.float64)
+    if len(centre) > 1:
+        middle = (centre[1:] + centre[:-1]) / 2
+        first, last = centre[0] - middle[0], centre[-1] - middle[-1]
+        return np.concatenate([[centre[0] + first], middle, [centre[-1] + last]])
+    # A single cell does not tell how wide it is, but the cube's transform does.
+    width = None
+    with contextlib.suppress(Exception):
+        transform = cube.rio.transform(recalc=False)
+        width = abs(transform.a if dim == cube.dims[3] else transform.e)
+    if not width:
+        raise ValueError(
+            f"cube has a single cell along {dim!r} and no transform that tells its "
+            "size: write one with cube.rio.write_transform()."
+        )
+    return centre[0] + np.array([-width / 2, width / 2])
+
+
+def _nearest_cell(cube, dim, position):
+    """Index of the cell that each position lies in, -1 outside."""
+    edges = _edges(cube, dim)
+    steps = np.diff(edges)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise ValueError(f"cube has a coordinate {dim!r} that neither rises nor falls.")
+    falling = steps[0] < 0
+    cell = np.searchsorted(edges[::-1] if falling else edges, position, "right") - 1
+    n = len(steps)
+    # The last edge belongs to the last cell.
+    cell[position == max(edges[0], edges[-1])] = n - 1
+    inside = (cell >= 0) & (cell < n)
+    return np.where(inside, n - 1 - cell if falling else cell, -1)
+
+
+def _span(cube, dim):
+    edges = _edges(cube, dim)
+    return f"{dim} {min(edges[0], edges[-1]):g} to {max(edges[0], edges[-1]):g}"
+
+
+def _nearest_date(days, dates, index, where):
+    """Index of the nearest date, for days that lie between the first and the last."""
+    slack = tables._median_gap(dates) / 2
+    before, after = (dates[0] - days) / _DAY, (days - dates[-1]) / _DAY
+    far = np.flatnonzero(np.maximum(before, after) > slack)
+    if len(far):
+        raise ValueError(
+            f"{where}: {len(far)} label date(s) outside the dates of the cube, "
+            f"{dates[0]} to {dates[-1]}: "
+            + tables._some(f"row {index[i] + 1} ({days[i]})" for i in far)
+            + "; leave these points out."
+        )
+    return tables._nearest(days, dates)

@@ -1,0 +1,346 @@
+"""Maps on disk: Zarr stores that are written block by block, and gone on with."""
+
+import contextlib
+import sys
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from .._optional import import_optional
+from ..legend import NO_DATA
+from .cubes import import_xarray
+from .prediction import as_maps, block_sizes, plan_maps, product_like
+
+_DEFAULT = ("labels", "probability", "change_date")
+_ATTRIBUTE = "sktasgen"
+# One number for each block, 1 once it is written: apart from the maps, in a group of
+# its own, where those who open the store do not meet it.
+_WRITTEN = "blocks/written"
+_EPOCH = np.datetime64("1970-01-01", "D")
+_NO_DAY = -(2**31)
+# Seconds between two looks of the bar, where nobody watches it move.
+_LOG_INTERVAL = 30
+
+
+class BrokenBlocksError(RuntimeError):
+    """Some blocks of a cube could not be read or mapped; the others are written.
+
+    Attributes
+    ----------
+    blocks : dict of (int, int) to str
+        What was wrong with each block, by its row and column.
+    """
+
+    def __init__(self, blocks, total):
+        self.blocks = blocks
+        self.total = total
+        super().__init__(blocks, total)  # what it is pickled by
+
+    def __str__(self):
+        told = "; ".join(f"block {index}: {why}" for index, why in self.blocks.items())
+        return (
+            f"{len(self.blocks)} of {self.total} blocks could not be mapped, the "
+            f"others are written: {told}"
+        )
+
+
+def write_maps(
+    estimator,
+    cube,
+    store,
+    what=_DEFAULT,
+    *,
+    bands=None,
+    explainer=None,
+    chunk_size=None,
+    client=None,
+    overwrite=False,
+    progress=False,
+):
+    """Map a cube of any size into a Zarr store, block by block.
+
+    What is in memory at a time is one block for each worker. A block counts as
+    written once all its maps are: a second call after an interruption of any kind
+    writes what is missing, and the store is then the same, byte for byte, as one
+    that was written at once.
+
+    Parameters
+    ----------
+    estimator, cube, what, bands, explainer
+        See `predict_cube`. What is not lazy in the cube goes to the workers whole.
+    store : str or path
+        Folder or URL of the Zarr store (format 3). The workers write to it: it must
+        lie where all can reach it.
+    chunk_size : int, default=None
+        Pixels along each side of a block and of the chunks of the store. None keeps
+        the blocks of a lazy cube, but cuts such as hold more than 64 MB of float32.
+    client : dask.distributed.Client, default=None
+        Whose workers map the blocks; each is sent the estimator once. A worker that
+        is lost is replaced, and so is what it was doing. None maps the blocks one
+        after the other in this process.
+    overwrite : bool, default=False
+        Remove what is at `store` first, if anything.
+    progress : bool, default=False
+        Show a bar, with the time left, on stderr.
+
+    Returns
+    -------
+    xarray.Dataset
+        The maps, lazily opened.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something else at `store`, and not `overwrite`: maps of another
+        cube, estimator or choice of arguments, or what is no map at all.
+    BrokenBlocksError
+        If blocks could not be read or mapped. The others are written; a second call
+        tries those again.
+    OSError
+        If the store cannot be written to.
+    ImportError, TypeError, ValueError
+        See `predict_cube`.
+
+    See Also
+    --------
+    write_geotiffs : GeoTIFFs of the maps.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sktasgen import StableSampleRelabeler
+    >>> from sktasgen.datasets import make_region
+    >>> from sktasgen.maps import sample_cube, write_maps
+    >>> region = make_region((20, 30), n_fields=12, n_points=40, random_state=0)
+    >>> data = sample_cube(region.cube, region.points)
+    >>> relabeler = StableSampleRelabeler("drop", dates=data.dates, random_state=0)
+    >>> relabeler = relabeler.fit(data.X, data.y, label_time=data.label_time)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     maps = write_maps(relabeler, region.cube, f"{folder}/maps.zarr")
+    ...     list(maps)
+    ['labels', 'probability', 'change_date']
+    """
+    zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
+    cube, mapper = plan_maps(estimator, cube, what, bands=bands, explainer=explainer)
+    sizes = block_sizes(cube, chunk_size)
+    identity = {
+        "what": list(mapper.what),
+        "shape": list(cube.shape),
+        "block": list(sizes),
+        "inputs": joblib.hash([mapper, [cube[dim].values for dim in cube.dims]]),
+    }
+    if overwrite or not _holds(zarr, store, identity):
+        _create(zarr, store, cube, mapper, sizes, identity)
+    written = zarr.open_group(str(store), mode="r")[_WRITTEN][:]
+    blocks = [tuple(map(int, index)) for index in np.argwhere(written == 0)]
+    job = _Job(mapper, cube, str(store), sizes)
+    bar = _bar(progress, job, written)
+    broken = {}
+    with bar:
+        run = _one_by_one(job, blocks) if client is None else _on(client, job, blocks)
+        for block, error in run:
+            if error is not None:
+                broken[block] = error
+            bar.update(job.n_pixels(block))
+    if broken:
+        raise BrokenBlocksError(dict(sorted(broken.items())), written.size)
+    return open_maps(store)
+
+
+def open_maps(store):
+    """Open maps that `write_maps` wrote, lazily.
+
+    Parameters
+    ----------
+    store : str or path
+
+    Returns
+    -------
+    xarray.Dataset
+        As `predict_cube` returns it.
+    """
+    xarray = import_xarray("Opening maps")
+    maps = xarray.open_zarr(str(store), consolidated=False, decode_coords="all")
+    return maps.drop_attrs(deep=False)
+
+
+def _holds(zarr, store, identity):
+    """Whether the store was made for these maps; an error if it was for others."""
+    if "://" not in str(store):
+        path = Path(store)
+        if not path.exists() or path.is_dir() and not any(path.iterdir()):
+            return False
+    found = None
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        group = zarr.open_group(str(store), mode="r")
+        found = dict(group.attrs).get(_ATTRIBUTE)
+        if found is None and "://" not in str(store) and not list(group.keys()):
+            return False  # begun, and then nothing
+    if found is None:
+        if "://" in str(store):
+            return False
+        raise FileExistsError(
+            f"{store}: is there already and holds no maps; expected a new name, or "
+            "overwrite=True."
+        )
+    if {key: found.get(key) for key in identity} != identity:
+        differs = [key for key in identity if found.get(key) != identity[key]]
+        raise FileExistsError(
+            f"{store}: holds maps of another cube, estimator or choice (other "
+            f"{', '.join(differs)}); expected a new name, or overwrite=True."
+        )
+    return bool(found.get("ready"))
+
+
+def _create(zarr, store, cube, mapper, sizes, identity):
+    """Make the store, with all that is no block."""
+    dask_array = import_optional("dask.array", extra="dask", purpose="Writing maps")
+    grid = [-(-n // size) for n, size in zip(cube.shape[2:], sizes, strict=True)]
+    empty, encoding = {}, {}
+    for name in mapper.what:
+        shape, dtype, missing = product_like(name, cube.shape)
+        chunks = (*shape[:-2], *sizes)
+        encoding[name] = {"chunks": chunks, **_encoding(name, missing)}
+        if name == "change_date":
+            missing = np.array(missing, dtype)
+        empty[name] = dask_array.full(shape, missing, dtype=dtype, chunks=chunks)
+    template = as_maps(cube, mapper, empty)
+    template.attrs[_ATTRIBUTE] = identity
+    template.to_zarr(
+        str(store),
+        mode="w",
+        compute=False,
+        encoding=encoding,
+        zarr_format=3,
+        consolidated=False,
+    )
+    group = zarr.open_group(str(store), mode="r+")
+    group.create_array(_WRITTEN, shape=grid, chunks=(1, 1), dtype="uint8", fill_value=0)
+    group.attrs[_ATTRIBUTE] = {**identity, "ready": True}
+
+
+def _encoding(name, missing):
+    if name == "labels":
+        return {"fill_value": NO_DATA}
+    if name == "change_date":
+        return {
+            "dtype": "int32",
+            "units": "days since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+            "_FillValue": _NO_DAY,
+        }
+    return {"_FillValue": np.float32(missing)}
+
+
+class _Job:
+    """What it takes to map one block: goes to the workers."""
+
+    def __init__(self, mapper, cube, store, sizes):
+        self.mapper = mapper
+        self.cube = cube
+        self.store = store
+        self.sizes = sizes
+
+    def window(self, block):
+        """Rows and columns of a block."""
+        return tuple(
+            slice(index * size, min((index + 1) * size, n))
+            for index, size, n in zip(
+                block, self.sizes, self.cube.shape[2:], strict=True
+            )
+        )
+
+    def n_pixels(self, block):
+        rows, columns = self.window(block)
+        return (rows.stop - rows.start) * (columns.stop - columns.start)
+
+    def run(self, block):
+        """Map and write a block: an error of its own, as text, or None.
+
+        What goes wrong in writing goes wrong for all blocks: it is raised.
+        """
+        window = self.window(block)
+        y, x = self.cube.dims[2:]
+        try:
+            part = self.cube.isel({y: window[0], x: window[1]})
+            # Here, in this thread: other blocks have the others.
+            products = self.mapper(part.compute(scheduler="synchronous").values)
+        except MemoryError:
+            raise
+        except Exception as error:  # a broken file, whatever its reader raises
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._write(block, window, products)
+        return None
+
+    def _write(self, block, window, products):
+        zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
+        group = zarr.open_group(self.store, mode="r+")
+        for name, values in products.items():
+            if name == "change_date":
+                values = _as_days(values)
+            group[name][(..., *window)] = values
+        group[_WRITTEN][block] = 1  # last
+
+
+def _as_days(dates):
+    days = dates.astype("datetime64[D]")
+    return np.where(np.isnat(days), _NO_DAY, (days - _EPOCH).astype(int)).astype("i4")
+
+
+def _one_by_one(job, blocks):
+    for block in blocks:
+        yield block, job.run(block)
+
+
+def _on(client, job, blocks):
+    """Blocks as the workers of a cluster finish them."""
+    distributed = import_optional("distributed", extra="dask", purpose="A cluster")
+    # A task, not scattered data: should all who hold it be lost, it is made anew.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # once, on purpose
+        held = client.submit(_same, job, pure=False)
+    futures = {client.submit(_run, held, block, pure=False): block for block in blocks}
+    try:
+        for future in distributed.as_completed(list(futures)):
+            block = futures.pop(future)
+            error = future.exception()
+            if isinstance(error, distributed.KilledWorker):
+                yield block, f"the workers that tried it died: {error}"
+                continue
+            yield block, future.result()
+    finally:
+        client.cancel(list(futures))
+
+
+def _same(job):
+    return job
+
+
+def _run(job, block):
+    return job.run(block)
+
+
+def _bar(progress, job, written):
+    """A bar of pixels; where nobody watches, a line now and then."""
+    if not progress:
+        return _NoBar()
+    tqdm = import_optional("tqdm", extra="geo", purpose="The progress bar").tqdm
+    total = int(np.prod(job.cube.shape[2:], dtype=np.int64))
+    done = sum(job.n_pixels(block) for block in np.argwhere(written))
+    watched = sys.stderr.isatty()
+    return tqdm(
+        desc="mapping",
+        total=total,
+        initial=done,
+        unit="pixel",
+        unit_scale=True,
+        mininterval=0.1 if watched else _LOG_INTERVAL,
+        file=sys.stderr,
+    )
+
+
+class _NoBar(contextlib.nullcontext):
+    def update(self, n):
+        pass
