@@ -175,7 +175,9 @@ def test_extras_named_in_errors_install_what_was_missing():
     installed_by = {}
     for requirement, extras in requirements():
         for extra in extras:
+            # The extras of a requirement name what they install, here: distributed.
             installed_by.setdefault(extra, set()).add(requirement.name)
+            installed_by[extra].update(requirement.extras)
     asked = {
         (path.name, node.args[0].value.partition(".")[0], word.value.value)
         for path in PACKAGE.rglob("*.py")
