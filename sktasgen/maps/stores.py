@@ -131,9 +131,10 @@ def write_maps(
         "block": list(sizes),
         "inputs": joblib.hash([mapper, [cube[dim].values for dim in cube.dims]]),
     }
-    if overwrite or not _holds(zarr, store, identity):
+    if not _holds(zarr, store, identity, overwrite):
         _create(zarr, store, cube, mapper, sizes, identity)
-    written = zarr.open_group(str(store), mode="r")[_WRITTEN][:]
+    _sweep(store)
+    written = _written(zarr, store, "r")[:]
     blocks = [tuple(map(int, index)) for index in np.argwhere(written == 0)]
     job = _Job(mapper, cube, str(store), sizes)
     bar = _bar(progress, job, written)
@@ -162,36 +163,62 @@ def open_maps(store):
         As `predict_cube` returns it.
     """
     xarray = import_xarray("Opening maps")
-    maps = xarray.open_zarr(str(store), consolidated=False, decode_coords="all")
-    return maps.drop_attrs(deep=False)
+    maps = xarray.open_zarr(str(store), decode_coords="all")
+    return maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
 
 
-def _holds(zarr, store, identity):
-    """Whether the store was made for these maps; an error if it was for others."""
-    if "://" not in str(store):
-        path = Path(store)
-        if not path.exists() or path.is_dir() and not any(path.iterdir()):
+def _holds(zarr, store, identity, overwrite):
+    """Whether the store was made for these maps, and shall not be overwritten.
+
+    An error if it was made for others, or is none of ours.
+    """
+    is_local = "://" not in str(store)
+    if is_local and not Path(store).exists():
+        return False
+    try:
+        attributes = dict(_open(zarr, store, "r").attrs)
+    except (OSError, ValueError, KeyError):
+        attributes = {}
+        if not is_local:
+            return False  # nothing there
+    if not attributes and is_local and Path(store).is_dir():
+        # All that is there before the attributes are.
+        if all(file.name.startswith("zarr.") for file in Path(store).iterdir()):
             return False
-    found = None
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
-        group = zarr.open_group(str(store), mode="r")
-        found = dict(group.attrs).get(_ATTRIBUTE)
-        if found is None and "://" not in str(store) and not list(group.keys()):
-            return False  # begun, and then nothing
+    found = attributes.get(_ATTRIBUTE)
     if found is None:
-        if "://" in str(store):
-            return False
         raise FileExistsError(
-            f"{store}: is there already and holds no maps; expected a new name, or "
-            "overwrite=True."
+            f"{store}: is there already and holds no maps; expected a new name."
         )
+    if overwrite:
+        return False
     if {key: found.get(key) for key in identity} != identity:
         differs = [key for key in identity if found.get(key) != identity[key]]
         raise FileExistsError(
             f"{store}: holds maps of another cube, estimator or choice (other "
             f"{', '.join(differs)}); expected a new name, or overwrite=True."
         )
-    return bool(found.get("ready"))
+    try:
+        _written(zarr, store, "r")
+    except (OSError, ValueError, KeyError):
+        return False  # begun only
+    return True
+
+
+def _written(zarr, store, mode):
+    return zarr.open_array(f"{store}/{_WRITTEN}", mode=mode)
+
+
+def _sweep(store):
+    """Remove what zarr was writing beside its files when it was killed."""
+    if "://" not in str(store):
+        for path in Path(store).rglob("*.partial"):
+            path.unlink()
+
+
+def _open(zarr, store, mode):
+    # What is consolidated knows of the maps alone.
+    return zarr.open_group(str(store), mode=mode, use_consolidated=False)
 
 
 def _create(zarr, store, cube, mapper, sizes, identity):
@@ -216,9 +243,13 @@ def _create(zarr, store, cube, mapper, sizes, identity):
         zarr_format=3,
         consolidated=False,
     )
-    group = zarr.open_group(str(store), mode="r+")
-    group.create_array(_WRITTEN, shape=grid, chunks=(1, 1), dtype="uint8", fill_value=0)
-    group.attrs[_ATTRIBUTE] = {**identity, "ready": True}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata")  # all read it
+        zarr.consolidate_metadata(str(store))
+    # Last: without it the store is one that was begun.
+    zarr.create_array(
+        f"{store}/{_WRITTEN}", shape=grid, chunks=(1, 1), dtype="uint8", fill_value=0
+    )
 
 
 def _encoding(name, missing):
@@ -276,12 +307,12 @@ class _Job:
 
     def _write(self, block, window, products):
         zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
-        group = zarr.open_group(self.store, mode="r+")
+        group = _open(zarr, self.store, "r+")
         for name, values in products.items():
             if name == "change_date":
                 values = _as_days(values)
             group[name][(..., *window)] = values
-        group[_WRITTEN][block] = 1  # last
+        _written(zarr, self.store, "r+")[block] = 1  # last
 
 
 def _as_days(dates):
