@@ -334,7 +334,10 @@ class MapDisplay:
                 aspect="equal",
             )
             for axis in (panel.xaxis, panel.yaxis):
-                axis.set_major_locator(ticker.MaxNLocator(n_ticks, prune="both"))
+                # None at the corners, where the numbers of two panels would meet.
+                axis.set_major_locator(
+                    ticker.MaxNLocator(n_ticks, prune="both", steps=[1, 2, 2.5, 5, 10])
+                )
             panel.ticklabel_format(useOffset=False, style="plain")
             panel.tick_params(bottom=wide, left=wide, labelsize="small")
             is_left, is_lowest = k % self._columns == 0, k + self._columns >= n
