@@ -21,7 +21,7 @@ SEARCH = ["optuna>=3.5"]
 DASK = ["dask[array,distributed]>=2024.2"]
 GEO = [
     *DASK,
-    "xarray>=2024.10",
+    "xarray>=2025.1.2",
     "zarr>=3.0.8",
     "rasterio>=1.3.9",
     "rioxarray>=0.15.1",

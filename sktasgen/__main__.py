@@ -490,8 +490,8 @@ def _map(args):
     for block, reason in broken.blocks.items():
         print(f"sktasgen: block {block} could not be mapped: {reason}", file=sys.stderr)
     print(
-        f"sktasgen: {len(broken.blocks)} of {broken.total} blocks are missing; the same "
-        "command tries them again",
+        f"sktasgen: {len(broken.blocks)} of {broken.total} blocks are missing; the "
+        "same command tries them again",
         file=sys.stderr,
     )
     return 1

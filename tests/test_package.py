@@ -134,15 +134,19 @@ def imports_within_package(module):
             head, _, tail = source.partition(".")
             if head == "sktasgen":
                 names = [f"{tail}.{alias.name}".strip(".") for alias in node.names]
-                is_folder = (PACKAGE / tail.replace(".", "/")).is_dir()
-                found.update(names if is_folder else [tail])
+                found.update(name if is_module(name) else tail for name in names)
         elif isinstance(node, ast.Import):
             found.update(
                 alias.name.partition(".")[2]
                 for alias in node.names
                 if alias.name.startswith("sktasgen.")
             )
-    return found - {"__version__"}
+    return found - {""}  # the version
+
+
+def is_module(name):
+    path = PACKAGE.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 # --- optional dependencies ----------------------------------------------------------
@@ -171,9 +175,10 @@ def test_extras_named_in_errors_install_what_was_missing():
     installed_by = {}
     for requirement, extras in requirements():
         for extra in extras:
+            # The extras of a requirement name what they install, here: distributed.
             installed_by.setdefault(extra, set()).add(requirement.name)
-    for names in installed_by.values():
-        names.update({"odc"} if "odc-stac" in names else ())
+            installed_by[extra].update(requirement.extras)
+            installed_by[extra].add(requirement.name.removesuffix("-stac"))
     asked = {
         (path.name, node.args[0].value.partition(".")[0], word.value.value)
         for path in PACKAGE.rglob("*.py")

@@ -1,11 +1,19 @@
 """The work of ``sktasgen map``: from files to files, and on from where it ended."""
 
+import contextlib
+import hashlib
+import json
+import os
 import shutil
 from pathlib import Path
 
 import joblib
+import numpy as np
 
 from .. import __version__
+from .._optional import import_optional
+from ..legend import read_flags
+from .geotiffs import finish_geotiffs
 from .points import sample_cube
 from .quality import mask_cube
 from .readers import open_cube
