@@ -165,7 +165,7 @@ def test_unchunked_file_is_not_one_chunk(tmp_path):
         coords={"time": DATES[:1], "band": ["red"]},
     )
     write_store(values.to_dataset(name="v"), tmp_path / "cube.nc")
-    assert open_cube(tmp_path / "cube.nc").data.chunksize == (1, 1, 512, 512)
+    assert open_cube(tmp_path / "cube.nc").data.chunksize == (1, 1, 256, 256)
 
 
 @pytest.mark.parametrize("name", ["broken.nc", "broken.zarr", "broken.json"])
@@ -350,9 +350,9 @@ def test_pattern_that_is_none(tifs, pattern):
 @pytest.mark.parametrize(
     ("profile", "chunks"),
     [
-        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (1, 1, 512, 512)),
-        ({"tiled": True, "blockxsize": 128, "blockysize": 384}, (1, 1, 384, 512)),
-        ({"blockysize": 3}, (1, 1, 435, 600)),  # strips: 512 x 512 pixels, uncut
+        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (1, 1, 256, 256)),
+        ({"tiled": True, "blockxsize": 112, "blockysize": 384}, (1, 1, 384, 224)),
+        ({"blockysize": 3}, (1, 1, 108, 600)),  # strips: 256 x 256 pixels, uncut
     ],
 )
 def test_chunks_of_geotiffs_cut_no_block(tmp_path, profile, chunks):
