@@ -557,6 +557,21 @@ def test_pixels_that_no_item_covers_are_nan(tmp_path):
     np.testing.assert_array_equal(cube.values[0, 0, 0], expected)
 
 
+def test_items_alike_are_loaded_together(tmp_path):
+    # A no-data value of NaN is unlike itself; else every item is a load of its own, and
+    # every day of several tiles is joined the slow way.
+    values = np.ones((HEIGHT, WIDTH), "float32")
+    how = {"raster:bands": [{"data_type": "float32", "nodata": "nan"}]}
+    items = [
+        stac_item(tmp_path, part, DATES[0], {"red": (values, how)}, columns=columns)
+        for part, columns in GRID.items()
+    ]
+    cube = open_cube(items)
+    names = {str(key[0]) for key in dict(cube.__dask_graph__()) if type(key) is tuple}
+    assert sum(name.startswith("red-") for name in names) == 1
+    assert cube.shape == (1, 1, HEIGHT, WIDTH) and cube.notnull().all()
+
+
 def test_region_grid_and_dates_of_it(catalogue):
     # Else a bounding box yields dates on which nothing was observed.
     cube = open_cube(catalogue, bands=["red"], crs="EPSG:3857", resolution=20)

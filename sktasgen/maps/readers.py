@@ -545,16 +545,17 @@ def _open_stac(source, bands, chunk_size, crs, resolution, bbox):
     side = chunk_size or _PIXELS_OF_STAC
     loaded = []
     for encodings, some in alike.items():
-        dataset = stac.load(
-            some,
-            bands=list(keys),
-            geobox=grid,
-            chunks={"y": side, "x": side},
-            dtype=str(dtype),
-            groupby="solar_day",
-        )
-        for name, (scale, offset, _) in zip(keys, encodings, strict=True):
-            dataset[name] = _decoded(dataset[name], scale, offset)
+        with _reading(what, _KINDS["stac"]):
+            dataset = stac.load(
+                some,
+                bands=list(keys),
+                geobox=grid,
+                chunks={"y": side, "x": side},
+                dtype=str(dtype),
+                groupby="solar_day",
+            )
+        for name, encoding in zip(keys, encodings, strict=True):
+            dataset[name] = _decoded(dataset[name], *encoding)
         loaded.append(dataset)
     if len(loaded) == 1:
         return loaded[0]
@@ -641,14 +642,20 @@ def _encoding(item, asset, index):
         found = stated.get(f"raster:{name}", stated.get(name))
         return default if found is None else float(found)
 
-    return value("scale", 1.0), value("offset", 0.0), str(stated.get("nodata"))
+    nodata = value("nodata", None)
+    if nodata is not None and np.isnan(nodata):
+        nodata = None  # what is NaN needs no mask
+    return value("scale", 1.0), value("offset", 0.0), nodata
 
 
-def _decoded(values, scale, offset):
-    """Physical values of a band that odc-stac read; it masks and scales nothing."""
-    nodata = values.attrs.get("nodata")
-    if nodata is not None and not np.isnan(nodata):
-        values = values.where(values != nodata)
+def _decoded(values, scale, offset, nodata):
+    """Physical values of a band: odc-stac itself masks and scales nothing.
+
+    It fills with the value in the attributes, which is one for all items.
+    """
+    for mark in {values.attrs.get("nodata"), nodata}:
+        if mark is not None and not np.isnan(mark):
+            values = values.where(values != mark)
     if scale != 1 or offset != 0:
         values = values * scale + offset
     return values.assign_attrs(nodata=np.nan)
