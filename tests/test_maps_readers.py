@@ -165,7 +165,7 @@ def test_unchunked_file_is_not_one_chunk(tmp_path):
         coords={"time": DATES[:1], "band": ["red"]},
     )
     write_store(values.to_dataset(name="v"), tmp_path / "cube.nc")
-    assert open_cube(tmp_path / "cube.nc").data.chunksize == (1, 1, 512, 512)
+    assert open_cube(tmp_path / "cube.nc").data.chunksize == (1, 1, 256, 256)
 
 
 @pytest.mark.parametrize("name", ["broken.nc", "broken.zarr", "broken.json"])
@@ -350,9 +350,9 @@ def test_pattern_that_is_none(tifs, pattern):
 @pytest.mark.parametrize(
     ("profile", "chunks"),
     [
-        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (1, 1, 512, 512)),
-        ({"tiled": True, "blockxsize": 128, "blockysize": 384}, (1, 1, 384, 512)),
-        ({"blockysize": 3}, (1, 1, 435, 600)),  # strips: 512 x 512 pixels, uncut
+        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (1, 1, 256, 256)),
+        ({"tiled": True, "blockxsize": 112, "blockysize": 384}, (1, 1, 384, 224)),
+        ({"blockysize": 3}, (1, 1, 108, 600)),  # strips: 256 x 256 pixels, uncut
     ],
 )
 def test_chunks_of_geotiffs_cut_no_block(tmp_path, profile, chunks):
@@ -555,6 +555,21 @@ def test_pixels_that_no_item_covers_are_nan(tmp_path):
     assert cube.shape == (2, 1, HEIGHT, WIDTH)
     expected = [np.nan] + [7] * 4 + [np.nan] * 3
     np.testing.assert_array_equal(cube.values[0, 0, 0], expected)
+
+
+def test_items_alike_are_loaded_together(tmp_path):
+    # A no-data value of NaN is unlike itself; else every item is a load of its own, and
+    # every day of several tiles is joined the slow way.
+    values = np.ones((HEIGHT, WIDTH), "float32")
+    how = {"raster:bands": [{"data_type": "float32", "nodata": "nan"}]}
+    items = [
+        stac_item(tmp_path, part, DATES[0], {"red": (values, how)}, columns=columns)
+        for part, columns in GRID.items()
+    ]
+    cube = open_cube(items)
+    names = {str(key[0]) for key in dict(cube.__dask_graph__()) if type(key) is tuple}
+    assert sum(name.startswith("red-") for name in names) == 1
+    assert cube.shape == (1, 1, HEIGHT, WIDTH) and cube.notnull().all()
 
 
 def test_region_grid_and_dates_of_it(catalogue):

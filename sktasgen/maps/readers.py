@@ -26,7 +26,10 @@ _NETCDF = (".nc", ".nc4", ".h5")
 _GEOTIFF = (".tif", ".tiff")
 _STAC = (".json", ".geojson")
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
-_PIXELS = 512  # side of a chunk where nothing is asked for or stored
+# Side of a chunk where none is asked for or stored: all dates of one fit into memory,
+# several times over. Of STAC that of the tiles of most files, each a request.
+_PIXELS = 256
+_PIXELS_OF_STAC = 512
 # The first date of a name: 20180601, 2018-06-01 or 2018_06_01, not within a number.
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?!\d)")
 _KINDS = {
@@ -69,9 +72,9 @@ def open_cube(
         the names are the descriptions of the bands, or ``"1"``, ``"2"`` and so on
         where there are none; of STAC the keys of the assets or their common names.
     chunk_size : int, default=None
-        Height and width in pixels of the chunks. None takes those stored; where none
-        are (STAC included), squares of up to 512 pixels. Dates and bands are chunked
-        as they are stored.
+        Height and width in pixels of the chunks. None takes those stored, of GeoTIFFs
+        several together up to 256 x 256 pixels; where none are stored, that size, and
+        512 x 512 of STAC. Dates and bands are chunked as they are stored.
     pattern : str, default=None
         Only for GeoTIFFs: regular expression searched for in each file's name, with
         a group named ``date`` (YYYYMMDD, YYYY-MM-DD, YYYY_MM_DD, or YYYYDDD with the
@@ -539,19 +542,20 @@ def _open_stac(source, bands, chunk_size, crs, resolution, bbox):
     # those that hold every integer of the bands, as quality codes must be exact.
     dtypes = [collection[name].data_type or "float32" for name in keys]
     dtype = np.result_type(np.float32, *dtypes)
-    side = chunk_size or _PIXELS
+    side = chunk_size or _PIXELS_OF_STAC
     loaded = []
     for encodings, some in alike.items():
-        dataset = stac.load(
-            some,
-            bands=list(keys),
-            geobox=grid,
-            chunks={"y": side, "x": side},
-            dtype=str(dtype),
-            groupby="solar_day",
-        )
-        for name, (scale, offset, _) in zip(keys, encodings, strict=True):
-            dataset[name] = _decoded(dataset[name], scale, offset)
+        with _reading(what, _KINDS["stac"]):
+            dataset = stac.load(
+                some,
+                bands=list(keys),
+                geobox=grid,
+                chunks={"y": side, "x": side},
+                dtype=str(dtype),
+                groupby="solar_day",
+            )
+        for name, encoding in zip(keys, encodings, strict=True):
+            dataset[name] = _decoded(dataset[name], *encoding)
         loaded.append(dataset)
     if len(loaded) == 1:
         return loaded[0]
@@ -638,14 +642,20 @@ def _encoding(item, asset, index):
         found = stated.get(f"raster:{name}", stated.get(name))
         return default if found is None else float(found)
 
-    return value("scale", 1.0), value("offset", 0.0), str(stated.get("nodata"))
+    nodata = value("nodata", None)
+    if nodata is not None and np.isnan(nodata):
+        nodata = None  # what is NaN needs no mask
+    return value("scale", 1.0), value("offset", 0.0), nodata
 
 
-def _decoded(values, scale, offset):
-    """Physical values of a band that odc-stac read; it masks and scales nothing."""
-    nodata = values.attrs.get("nodata")
-    if nodata is not None and not np.isnan(nodata):
-        values = values.where(values != nodata)
+def _decoded(values, scale, offset, nodata):
+    """Physical values of a band: odc-stac itself masks and scales nothing.
+
+    It fills with the value in the attributes, which is one for all items.
+    """
+    for mark in {values.attrs.get("nodata"), nodata}:
+        if mark is not None and not np.isnan(mark):
+            values = values.where(values != mark)
     if scale != 1 or offset != 0:
         values = values * scale + offset
     return values.assign_attrs(nodata=np.nan)
