@@ -437,8 +437,8 @@ def _relabel(args):
 
 
 def _map(args):
-    for module in ("rioxarray", "geopandas", "dask", "zarr", "tqdm"):
-        import_optional(module, extra="geo", purpose="Mapping")
+    import_optional("rioxarray", extra="geo", purpose="Mapping")
+    import_optional("geopandas", extra="geo", purpose="Mapping")
     from .maps.command import map_region
 
     bands = args.bands
