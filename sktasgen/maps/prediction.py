@@ -139,10 +139,11 @@ def plan_maps(estimator, cube, what, *, bands, explainer):
     if bands is None:
         bands = getattr(first, "band_names_in_", None)
     cube = as_cube(cube, None if bands is None else list(bands))
-    if cube.sizes["band"] != first.n_bands_:
+    n_bands = getattr(first, "n_bands_", cube.sizes["band"])  # unknown of others' steps
+    if cube.sizes["band"] != n_bands:
         raise ValueError(
             f"cube has {cube.sizes['band']} bands, {band_names(cube)}, but the "
-            f"estimator was fitted on {first.n_bands_}: name these, in order, as bands."
+            f"estimator was fitted on {n_bands}: name these, in order, as bands."
         )
     dates = cube["time"].values.astype("datetime64[D]")
     _check_products(what, model, explainer)
