@@ -1,6 +1,5 @@
 """Labelled points to the series of their pixels."""
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -255,16 +254,14 @@ def _edges(cube, dim):
         middle = (centre[1:] + centre[:-1]) / 2
         first, last = centre[0] - middle[0], centre[-1] - middle[-1]
         return np.concatenate([[centre[0] + first], middle, [centre[-1] + last]])
-    # A single cell does not tell how wide it is, but the cube's transform does.
-    width = None
-    with contextlib.suppress(Exception):
-        transform = cube.rio.transform(recalc=False)
-        width = abs(transform.a if dim == cube.dims[3] else transform.e)
-    if not width:
+    # A single cell does not tell how wide it is, but the cube's transform may.
+    transform = cube.coords["spatial_ref"].attrs.get("GeoTransform", "").split()
+    if not transform:
         raise ValueError(
             f"cube has a single cell along {dim!r} and no transform that tells its "
             "size: write one with cube.rio.write_transform()."
         )
+    width = abs(float(transform[1 if dim == cube.dims[3] else 5]))
     return centre[0] + np.array([-width / 2, width / 2])
 
 
