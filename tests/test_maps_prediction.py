@@ -146,14 +146,22 @@ def test_a_seam_shows_nowhere(region, relabeler, chunks):
 
 
 def test_nothing_is_computed_before_it_is_asked_for(region, relabeler, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        "sktasgen.maps.prediction.Mapper.__call__",
-        lambda self, values: calls.append(values.shape),
+    from dask.array import from_array
+
+    class Unread:
+        shape, dtype, ndim = region.cube.shape, region.cube.dtype, 4
+
+        def __getitem__(self, window):
+            raise AssertionError("was read")
+
+    blocks = from_array(
+        Unread(), chunks=(-1, -1, 10, 31), asarray=False, meta=np.empty(0, "f4")
     )
-    lazy = predict_cube(relabeler, region.cube.chunk(y=10), chunk_size=12)
-    assert not calls
-    assert lazy.chunks[1:] == ((12, 11), (12, 12, 7))
+    cube = region.cube.copy(data=blocks)
+    lazy = predict_cube(relabeler, cube, EVERYTHING, chunk_size=12)
+    assert lazy["labels"].chunks[1:] == ((12, 11), (12, 12, 7))
+    with pytest.raises(AssertionError, match="was read"):
+        lazy.compute()
 
 
 def test_blocks_fit_in_memory():
@@ -164,7 +172,7 @@ def test_blocks_fit_in_memory():
     whole = dask.array.zeros((92, 6, 10980, 10980), chunks=(1, 1, 10980, 10980))
     cube = xarray.DataArray(whole, dims=("time", "band", "y", "x"))
     rows, columns = block_sizes(cube, None)
-    assert 92 * 6 * rows * columns * 4 <= 2**26 < 92 * 6 * rows * columns * 4 * 2.1
+    assert 92 * 6 * rows * columns * 4 <= 2**28 < 92 * 6 * rows * columns * 4 * 2.1
     # Blocks as they are stored are kept.
     cube = cube[..., :200, :300].chunk(y=100, x=150)
     assert block_sizes(cube, None) == (100, 150)
@@ -224,6 +232,45 @@ def test_pixels_under_clouds_at_all_dates_have_no_label(region, relabeler):
         assert maps[name].where(hole).isnull().all()
     whole = predict_cube(relabeler, region.cube, EVERYTHING)
     xarray.testing.assert_identical(maps.where(~hole), whole.where(~hole))
+
+
+def test_a_block_without_a_single_observation_is_mapped(region, relabeler):
+    # Else a run over the edge of a tile never ends.
+    cube = region.cube.isel(y=slice(8), x=slice(8)).copy(deep=True)
+    cube[..., :4] = np.nan
+    maps = predict_cube(relabeler, cube.chunk(x=4), EVERYTHING).compute()
+    assert (maps["labels"][..., :4] == 255).all()
+    assert (maps["labels"][..., 4:] != 255).all()
+
+
+def test_a_single_date_has_no_change(region, relabeler):
+    one = predict_cube(relabeler, region.cube.isel(time=[3]), EVERYTHING)
+    assert one["change_date"].isnull().all()
+    seen = region.cube[3].notnull().any("band")
+    assert ((one["labels"][0] != 255) == seen).all()
+
+
+def test_a_change_has_the_time_of_the_cube(region, relabeler):
+    # As those of images have a time of day: one is found by the other.
+    cube = region.cube.assign_coords(
+        time=region.cube["time"] + np.timedelta64(37800, "s").astype("m8[ns]"),
+        platform=("time", ["S2A", "S2B", "S2A"] * 23),
+    )
+    maps = predict_cube(relabeler, cube, ["labels", "change_date"])
+    found = maps["change_date"].values
+    found = found[~np.isnat(found)]
+    assert len(found) and np.isin(found, cube["time"].values).all()
+    assert maps["labels"]["platform"].values[1] == "S2B"  # coordinates stay
+
+
+def test_threads_of_libraries_are_what_they_were(region, relabeler):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    with threadpool_limits(2):
+        before = [library["num_threads"] for library in threadpool_info()]
+        lazy = predict_cube(relabeler, region.cube.chunk(x=2, y=3))
+        lazy.compute(scheduler="threads", num_workers=4)
+        assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 def test_dates_of_other_years_are_known_by_their_season(region, data):
@@ -335,7 +382,15 @@ def test_bad_cubes_are_refused_by_name(region, relabeler, change, error, message
 
 def test_bad_arguments_are_refused_by_name(region, data, detector, relabeler):
     cube = region.cube.isel(y=slice(2), x=slice(2))
-    for what in ("label", [], ["labels", "dates"]):
+    for what in (
+        "label",
+        [],
+        ["labels", "dates"],
+        None,
+        5,
+        [["labels"]],
+        ["labels"] * 2,
+    ):
         with pytest.raises(ValueError, match="what=.*expected some of"):
             predict_cube(relabeler, cube, what)
     with pytest.raises(TypeError, match="'labels' needs a StableSampleRelabeler"):
@@ -344,6 +399,12 @@ def test_bad_arguments_are_refused_by_name(region, data, detector, relabeler):
         predict_cube(GaussianNB().fit([[0.0], [1.0]], [0, 1]), cube)
     with pytest.raises(ValueError, match="'attributions' needs explainer="):
         predict_cube(relabeler, cube, "attributions")
+    with pytest.raises(TypeError, match="explainer is a GaussianNB"):
+        predict_cube(relabeler, cube, "attributions", explainer=GaussianNB())
+    names = cube["band"].values.tolist()
+    with pytest.raises(ValueError, match=r"fitted on \['B2',.*leave bands out"):
+        predict_cube(relabeler, cube, bands=names[::-1])
+    predict_cube(relabeler, cube, bands=names)
     with pytest.raises(ValueError, match="explainer= is for what='attributions'"):
         predict_cube(relabeler, cube, explainer=GibbsExplainer())
     dropped = StableSampleRelabeler("drop", dates=data.dates, random_state=0)
@@ -352,5 +413,9 @@ def test_bad_arguments_are_refused_by_name(region, data, detector, relabeler):
         predict_cube(dropped, cube, "change_score")
     dateless = StableSampleRelabeler("drop", period=23, random_state=0)
     dateless.fit(data.X, data.y, label_time=data.label_time)
-    with pytest.raises(ValueError, match="cannot map the dates of cube.*parameter dat"):
+    with pytest.raises(ValueError, match="cannot map series of cube.*parameter dates"):
         predict_cube(dateless, cube)
+    flat = StableSampleRelabeler("drop", dates=data.dates, n_bands=6, random_state=0)
+    flat.fit(data.X.values.reshape(len(data.X), -1), data.y, label_time=11)
+    with pytest.raises(ValueError, match="cannot map series of cube: X has 6 fea"):
+        predict_cube(flat, cube)

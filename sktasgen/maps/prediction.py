@@ -1,10 +1,11 @@
 """Maps of a cube: what fitted estimators say of every pixel, block by block."""
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -13,11 +14,12 @@ from ..decoding import viterbi
 from ..legend import NO_DATA, class_codes, flag_attributes
 from .cubes import as_cube, band_names, import_xarray
 
-# Pixels that go through the estimators together; for scores, always as many: the last
-# bits of a network's scores hang on how many there are, and seams would show.
+# Pixels that go through the estimators together. Always as many: the last bits of what
+# a network says hang on how many there are, and seams would show.
 _BATCH_SIZE = 512
-# Bytes of a cube, as float32, that a block holds where nobody says how many.
-_BLOCK_SIZE = 2**26
+# Bytes of a cube, as float32, that a block holds where nobody says how many: all dates
+# and bands of chunks as they are often stored, far less than a worker has.
+_BLOCK_SIZE = 2**28
 _PRODUCTS = {
     # dimensions, dtype, what stands for no data
     "labels": (("time", "y", "x"), np.uint8, NO_DATA),
@@ -60,26 +62,30 @@ def predict_cube(
         - "change_date": datetime64[ns] date of the last change, (y, x): the first
           date of the label that then stays; NaT where there is none.
         - "change_score": float32 score of each date by the detector, (time, y, x);
-          NaN where not observed. Of a relabeler, and a detector that compares with
-          classes, how far from what is normal for the label of the first date.
+          NaN where not observed. How far from normal for the label of the first date
+          (of a detector by itself, which knows no label: for any class), or from the
+          window of the first date, or from anything seen, as the detector's
+          ``reference_`` says.
         - "attributions": float32 probability that a cell is anomalous,
           (band, time, y, x), by `explainer`. It takes a thousand times as long as
           the labels: cut a small area out first. NaN where not observed, and at
           pixels whose label never changes.
     bands : list of str, default=None
-        Names of the bands that the estimator was fitted on, in their order. None
-        takes those that it remembers; where it remembers none, the bands of the cube
-        must come in that order.
+        Names of the bands that the estimator was fitted on, in their order, for one
+        that does not remember them; see `sample_cube`. None takes those that it
+        remembers; where it remembers none, the bands of the cube must come in that
+        order.
     explainer : GibbsExplainer, default=None
         Fitted; for "attributions".
     chunk_size : int, default=None
-        Pixels along each side of a block of a lazy cube. None keeps its blocks, but
-        cuts such as hold more than 64 MB of float32.
+        Pixels along each side of a block of a lazy cube. None takes blocks as large
+        as its largest chunk, but of 256 MB of float32 at most.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        With the coordinates and the CRS of the cube.
+        With the coordinates and the CRS of the cube. Blocks show no seams: with the
+        same estimator a pixel gets the same bits wherever a block ends.
 
     Raises
     ------
@@ -130,30 +136,49 @@ def plan_maps(estimator, cube, what, *, bands, explainer):
         As `cubes.as_cube` returns it.
     mapper : Mapper
     """
-    what = [what] if isinstance(what, str) else list(what)
-    unknown = [name for name in what if name not in _PRODUCTS]
-    if unknown or not what:
-        raise ValueError(f"what={what}; expected some of {list(_PRODUCTS)}.")
+    names = [what] if isinstance(what, str) else what
+    if (
+        not isinstance(names, list | tuple)
+        or not names
+        or any(name not in list(_PRODUCTS) for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise ValueError(f"what={what!r}; expected some of {list(_PRODUCTS)}.")
+    what = tuple(names)
     steps, model = _take_apart(estimator)
     first = steps[0] if steps else model
-    if bands is None:
-        bands = getattr(first, "band_names_in_", None)
-    cube = as_cube(cube, None if bands is None else list(bands))
+    cube = as_cube(cube, _bands_of(first, bands))
     n_bands = getattr(first, "n_bands_", cube.sizes["band"])  # unknown of others' steps
     if cube.sizes["band"] != n_bands:
         raise ValueError(
             f"cube has {cube.sizes['band']} bands, {band_names(cube)}, but the "
             f"estimator was fitted on {n_bands}: name these, in order, as bands."
         )
-    dates = cube["time"].values.astype("datetime64[D]")
     _check_products(what, model, explainer)
+    mapper = Mapper(what, tuple(steps), model, explainer, cube["time"].values)
+    # What goes wrong with one pixel would go wrong with each, long after the call.
+    pixel = np.zeros((*cube.shape[:2], 1, 1), np.float32)
     try:
-        model._seasons.windowing(len(dates), dates)
+        mapper(pixel)
     except ValueError as error:
         raise ValueError(
-            f"{type(model).__name__} cannot map the dates of cube: {error}"
+            f"{type(model).__name__} cannot map series of cube: {error}"
         ) from error
-    return cube, Mapper(tuple(what), tuple(steps), model, explainer, dates)
+    return cube, mapper
+
+
+def _bands_of(estimator, bands):
+    """Names of the bands that an estimator was fitted on, as far as anybody knows."""
+    known = getattr(estimator, "band_names_in_", None)
+    if known is None:
+        return bands
+    known = known.tolist()
+    if bands is not None and [bands] != known and list(bands) != known:
+        raise ValueError(
+            f"bands={bands!r}, but {type(estimator).__name__} was fitted on {known}: "
+            "leave bands out."
+        )
+    return known
 
 
 def _take_apart(estimator):
@@ -193,6 +218,11 @@ def _check_products(what, model, explainer):
             raise ValueError(
                 "what='attributions' needs explainer=, a fitted GibbsExplainer."
             )
+        if not hasattr(explainer, "explain"):
+            raise TypeError(
+                f"explainer is a {type(explainer).__name__}; expected a fitted "
+                "GibbsExplainer."
+            )
         check_is_fitted(explainer)
     elif explainer is not None:
         raise ValueError("explainer= is for what='attributions', which is not asked.")
@@ -210,14 +240,20 @@ class Mapper:
         Applied to the series before the model sees them.
     model : StableSampleRelabeler or HTSVAEDetector
     explainer : GibbsExplainer or None
-    dates : ndarray of shape (n_timesteps,) of datetime64[D]
+    times : ndarray of shape (n_timesteps,) of datetime64[ns]
+        Of the cube.
     """
 
     what: tuple
     steps: tuple
     model: object
     explainer: object
-    dates: np.ndarray
+    times: np.ndarray
+
+    @property
+    def dates(self):
+        """The days of the cube, as estimators take them."""
+        return self.times.astype("datetime64[D]")
 
     @property
     def classes(self):
@@ -237,24 +273,25 @@ class Mapper:
         for name in self.what:
             shape, dtype, missing = product_like(name, (*values.shape[:2], n_pixels))
             found[name] = np.full(shape, missing, dtype)
-        with threadpool_limits(1):
+        with _one_thread():
             seen = np.zeros(n_pixels, dtype=bool)
             for dates in flat:  # no flag per value of the whole block
                 seen |= ~np.isnan(dates).all(axis=0)
             pixels = np.flatnonzero(seen)
-            for rows in gen_batches(len(pixels), _BATCH_SIZE):
-                batch = pixels[rows]
-                series = flat[:, :, batch].transpose(2, 1, 0)
+            for start in range(0, len(pixels), _BATCH_SIZE):
+                batch = pixels[start : start + _BATCH_SIZE]
+                series = flat[:, :, np.resize(batch, _BATCH_SIZE)].transpose(2, 1, 0)
                 series = np.ascontiguousarray(series, np.float32)
-                for name, product in self._products(series).items():
+                for name, product in self._products(series, len(batch)).items():
                     # Pixels first there, last here.
-                    found[name][..., batch] = np.moveaxis(product, 0, -1)
+                    found[name][..., batch] = np.moveaxis(product[: len(batch)], 0, -1)
         return {
             name: product.reshape(*product.shape[:-1], n_rows, n_columns)
             for name, product in found.items()
         }
 
-    def _products(self, X):
+    def _products(self, X, n):
+        """Products of series of which the first `n` count."""
         for step in self.steps:
             X = step.transform(X)
         if not hasattr(self.model, "predict_timeline"):
@@ -269,12 +306,12 @@ class Mapper:
         if "probability" in self.what:
             found["probability"] = probability
         if "change_date" in self.what:
-            found["change_date"] = _last_change(codes, self.dates)
+            found["change_date"] = _last_change(codes, self.times)
         first = self.model.classes_[path[:, 0]]
         if "change_score" in self.what:
             found["change_score"] = self._score(self.model.detector_, X, first)
         if "attributions" in self.what:
-            found["attributions"] = self._explain(X, path, first)
+            found["attributions"] = self._explain(X[:n], path[:n], first[:n])
         return found
 
     def _decode(self, X):
@@ -286,15 +323,10 @@ class Mapper:
 
     def _score(self, detector, X, first):
         """Scores of the dates, as measured from the first of them."""
-        rows = np.resize(np.arange(len(X)), _BATCH_SIZE)
-        y = first[rows] if first is not None else None
-        scores = detector.score_timesteps(
-            X[rows],
-            y if detector.reference_ == "class" else None,
-            label_time=None if y is None else 0,
-            dates=self.dates,
-        )
-        return scores[: len(X)]
+        y = first if detector.reference_ == "class" else None
+        is_measured = y is not None or detector.reference_ == "self"
+        label_time = 0 if is_measured else None
+        return detector.score_timesteps(X, y, label_time=label_time, dates=self.dates)
 
     def _explain(self, X, path, first):
         """Cells that tell of a change, of the pixels that have one."""
@@ -312,15 +344,48 @@ class Mapper:
         return cells
 
 
-def _last_change(codes, dates):
+class _Limit:
+    """One thread for the numerical libraries, from the first who asks to the last.
+
+    Their numbers of threads belong to the process: whoever restores them while
+    others are at work takes theirs away, or leaves behind what another had set.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.n_asking = 0
+        self.limits = None
+
+
+_LIMIT = _Limit()
+
+
+@contextmanager
+def _one_thread():
+    with _LIMIT.lock:
+        if _LIMIT.n_asking == 0:
+            _LIMIT.limits = threadpool_limits(1)
+        _LIMIT.n_asking += 1
+    try:
+        yield
+    finally:
+        with _LIMIT.lock:
+            _LIMIT.n_asking -= 1
+            if _LIMIT.n_asking == 0:
+                _LIMIT.limits.restore_original_limits()
+
+
+def _last_change(codes, times):
     """Date of the last change of label of each pixel; no label is none of them."""
     n_timesteps = codes.shape[1]
+    if n_timesteps == 1:
+        return np.full(len(codes), np.datetime64("NaT"))
     at = np.where(codes == NO_DATA, 0, np.arange(n_timesteps))
     told = np.maximum.accumulate(at, axis=1)
     codes = np.take_along_axis(codes, told, axis=1)
     changes = (codes[:, 1:] != codes[:, :-1]) & (codes[:, :-1] != NO_DATA)
     last = n_timesteps - 1 - changes[:, ::-1].argmax(axis=1)
-    return np.where(changes.any(axis=1), dates[last], np.datetime64("NaT"))
+    return np.where(changes.any(axis=1), times[last], np.datetime64("NaT"))
 
 
 def product_like(name, shape):
@@ -342,16 +407,10 @@ def as_maps(cube, mapper, found):
     """A Dataset of products, with the coordinates of the cube."""
     xarray = import_xarray("Maps")
     y, x = cube.dims[2:]
-    keep = {"time", "band", y, x, "spatial_ref"}
-    coords = {
-        name: coord
-        for name, coord in cube.coords.items()
-        if name in keep or set(coord.dims) and set(coord.dims) <= {y, x}
-    }
     maps = {}
     for name, values in found.items():
         dims = [{"y": y, "x": x}.get(dim, dim) for dim in _PRODUCTS[name][0]]
-        own = {k: v for k, v in coords.items() if set(v.dims) <= set(dims)}
+        own = {k: v for k, v in cube.coords.items() if set(v.dims) <= set(dims)}
         maps[name] = xarray.DataArray(
             values, dims=dims, coords=own, name=name, attrs=_attributes(name, mapper)
         )
@@ -361,7 +420,7 @@ def as_maps(cube, mapper, found):
 def _attributes(name, mapper):
     if name == "labels":
         about = {"long_name": "label", **flag_attributes(mapper.classes)}
-        return {**about, "no_data": NO_DATA}
+        return {**about, "nodata": NO_DATA}
     return {
         "long_name": {
             "probability": "probability of the label",
