@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+import warnings
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -437,8 +438,8 @@ def _relabel(args):
 
 
 def _map(args):
-    import_optional("rioxarray", extra="geo", purpose="Mapping")
-    import_optional("geopandas", extra="geo", purpose="Mapping")
+    for module in ("rioxarray", "geopandas", "zarr", "distributed"):
+        import_optional(module, extra="geo", purpose="Mapping")
     from .maps.command import map_region
 
     bands = args.bands
@@ -464,25 +465,27 @@ def _map(args):
         "nodata": args.nodata,
     }
     try:
-        summary, broken = map_region(
-            args.cube,
-            args.points,
-            args.out,
-            reading=reading,
-            masking=masking,
-            what=args.what,
-            period=args.period,
-            points_crs=args.points_crs,
-            chunk_size=args.chunk_size,
-            geotiff=args.geotiff,
-            random_state=args.random_state,
-            overwrite=args.overwrite,
-            workers=args.workers,
-            scheduler=args.scheduler,
-            wait=_Progress().wait,
-        )
+        with _warnings_in_a_line():
+            summary, broken = map_region(
+                args.cube,
+                args.points,
+                args.out,
+                reading=reading,
+                masking=masking,
+                what=args.what,
+                period=args.period,
+                points_crs=args.points_crs,
+                chunk_size=args.chunk_size,
+                geotiff=args.geotiff,
+                random_state=args.random_state,
+                overwrite=args.overwrite,
+                workers=args.workers,
+                scheduler=args.scheduler,
+                wait=_Progress().wait,
+            )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on from here") from None
+        how = " without --overwrite" if args.overwrite else ""
+        raise KeyboardInterrupt(f"the same command{how} goes on from here") from None
     _print_map(summary)
     print(f"wrote {args.out}")
     if broken is None:
@@ -495,6 +498,22 @@ def _map(args):
         file=sys.stderr,
     )
     return 1
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line():
+    """Show what concerns the user's data as errors are shown."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message, category, *where):
+            if category is UserWarning:
+                print(f"sktasgen: warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = tell
+        yield
 
 
 def _print_map(summary):

@@ -23,6 +23,7 @@ from sktasgen.maps import (
     sample_cube,
     write_maps,
 )
+from sktasgen.maps.stores import _hash
 
 EVERYTHING = ["labels", "probability", "change_date", "change_score"]
 
@@ -100,6 +101,49 @@ def test_a_written_store_is_left_alone(relabeler, cube, tmp_path, monkeypatch):
     joblib.dump(relabeler, tmp_path / "model")
     write_maps(joblib.load(tmp_path / "model"), cube, store)
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+def test_an_estimator_is_known_again_in_another_process(region, tmp_path):
+    # Else no run with the default classifiers, which are trees, can be gone on with.
+    data = sample_cube(region.cube, region.points)
+    relabeler = StableSampleRelabeler("drop", dates=data.dates, random_state=0)
+    relabeler.fit(data.X, data.y, label_time=data.label_time)
+    joblib.dump(relabeler, tmp_path / "model")
+    script = (
+        "import joblib, sys; from sktasgen.maps.stores import _hash; "
+        "print(_hash(joblib.load(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "model"]
+    found = [subprocess.check_output(command, text=True).strip() for _ in range(2)]
+    assert found == [_hash(relabeler)] * 2
+    relabeler.date_classifier_.estimators_[0].tree_.value[-1] += 1
+    assert _hash(relabeler) != found[0]
+
+
+def test_a_store_that_was_being_replaced_is_no_whole_one(
+    relabeler, cube, tmp_path, monkeypatch
+):
+    from zarr.storage import _local
+
+    store = tmp_path / "maps.zarr"
+    write_maps(relabeler, cube, store)
+    expected = files(store)
+
+    rmtree = _local.shutil.rmtree
+
+    def die(path, **options):
+        if Path(path) != store:
+            return rmtree(path, **options)
+        (store / "labels" / "c" / "0" / "0" / "0").unlink()
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(_local.shutil, "rmtree", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        write_maps(relabeler, cube, store, overwrite=True)
+    monkeypatch.setattr(_local.shutil, "rmtree", rmtree)
+    assert len(files(store)) < len(expected)
+    write_maps(relabeler, cube, store)
+    assert files(store) == expected
 
 
 def test_interrupted_at_any_write_a_second_run_ends_as_if_it_were_the_first(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import joblib
@@ -13,11 +14,16 @@ import numpy as np
 from .. import __version__
 from .._optional import import_optional
 from ..legend import read_flags
-from .geotiffs import finish_geotiffs
+from .geotiffs import finish_geotiffs, remove_geotiffs
 from .points import sample_cube
 from .quality import mask_cube
 from .readers import open_cube
 from .stores import BrokenBlocksError, is_written, open_maps, write_maps
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs at once are not told apart
+    fcntl = None
 
 # What a run leaves in its folder, in the order in which it is written: the first says
 # which run it is, the last that it is complete.
@@ -89,7 +95,9 @@ def map_region(
     ImportError, OSError, TypeError, ValueError
         See `open_cube`, `mask_cube`, `sample_cube`, the estimators and `write_maps`.
     """
-    out = Path(out)
+    out = Path(out).absolute()  # workers may be at home elsewhere
+    if "://" not in str(cube):
+        cube = os.path.abspath(cube)
     arguments = {
         "cube": str(cube),
         "points": _digest(points),
@@ -103,51 +111,102 @@ def map_region(
         "random_state": random_state,
         "sktasgen": __version__,
     }
-    _check_out(out, arguments, overwrite)
-    images = mask_cube(open_cube(cube, chunk_size=chunk_size, **reading), **masking)
-    if overwrite:
-        _remove(out)
-    if (out / _MODEL).exists():
-        relabeler = joblib.load(out / _MODEL)
-    else:
-        with wait("reading points"):
-            data = sample_cube(images, points, crs=points_crs)
-        relabeler = _learn(data, period, random_state, points, wait)
-        out.mkdir(parents=True, exist_ok=True)
-        _write_json(out / _ARGUMENTS, arguments)
-        with _whole(out / _MODEL) as path:
-            joblib.dump(relabeler, path)
-        # What was written may be of other bits than what is read back, and the store
-        # is of the latter wherever the run goes on.
-        relabeler = joblib.load(out / _MODEL)
+    _check_inputs(out, cube, points)
+    with _held(out):
+        _check_out(out, arguments, overwrite)
+        images = _open(cube, chunk_size, reading, masking)
+        with _cluster(None, scheduler):
+            pass  # whether there is one is known before the work
+        if (out / _MODEL).exists() and not overwrite:
+            relabeler = _load(out / _MODEL)
+        else:
+            with wait("reading points"):
+                data = _sample(images, cube, points, points_crs)
+            relabeler = _learn(data, period, random_state, points, wait)
+            # Not before: what ends with an error up to here changes nothing.
+            _remove(out)
+            _write_json(out / _ARGUMENTS, arguments)
+            with _whole(out / _MODEL) as path:
+                joblib.dump(relabeler, path)
+            # What was written may be of other bits than what is read back, and the
+            # store is of the latter wherever the run goes on.
+            relabeler = _load(out / _MODEL)
 
-    broken = None
-    if not is_written(out / _STORE):
-        # Those of a run that left out broken blocks are out of date with the first
-        # of these that is written.
-        shutil.rmtree(out / _GEOTIFFS, ignore_errors=True)
-        with _cluster(workers, scheduler) as client:
-            try:
-                write_maps(
-                    relabeler,
-                    images,
-                    out / _STORE,
-                    what,
-                    chunk_size=chunk_size,
-                    client=client,
-                    progress=True,
-                )
-            except BrokenBlocksError as error:
-                broken = error
-    maps = open_maps(out / _STORE)
-    if geotiff and any(name in maps for name in ("labels", "change_date")):
-        with wait("writing GeoTIFFs"):
-            finish_geotiffs(maps, out / _GEOTIFFS)
-    with wait("counting pixels"):
-        summary = _summary(maps, relabeler, arguments)
-    if broken is None:
-        _write_json(out / _SUMMARY, summary)
+        broken = None
+        if not is_written(out / _STORE):
+            # Those of a run that left out broken blocks are out of date with the
+            # first of these that is written.
+            remove_geotiffs(out / _GEOTIFFS)
+            with _cluster(workers, scheduler) as client:
+                try:
+                    write_maps(
+                        relabeler,
+                        images,
+                        out / _STORE,
+                        what,
+                        chunk_size=chunk_size,
+                        client=client,
+                        progress=True,
+                    )
+                except BrokenBlocksError as error:
+                    broken = error
+        maps = open_maps(out / _STORE)
+        if geotiff and any(name in maps for name in ("labels", "change_date")):
+            with wait("writing GeoTIFFs"):
+                finish_geotiffs(maps, out / _GEOTIFFS)
+        with wait("counting pixels"):
+            summary = _summary(maps, images["time"].values, relabeler, arguments)
+        if broken is None:
+            _write_json(out / _SUMMARY, summary)
     return summary, broken
+
+
+def _check_inputs(out, *inputs):
+    """Refuse inputs that lie where outputs go."""
+    for path in inputs:
+        path = Path(path).resolve()
+        for name in _OUTPUTS:
+            if path.is_relative_to((out / name).resolve()):
+                raise ValueError(
+                    f"{path}: lies in {out / name}, which is for outputs; wanted "
+                    "another folder to write to."
+                )
+
+
+@contextlib.contextmanager
+def _held(out):
+    """A folder, made where it is missing, that no other run writes to meanwhile."""
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()  # whether it may be written to
+        with _locked(out):
+            yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # it is no longer empty
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """A lock that goes with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(
+                f"{folder}: another run writes to it at this moment."
+            ) from None
+        except OSError:
+            pass  # some network file systems know no locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def _digest(path):
@@ -162,19 +221,20 @@ def _digest(path):
 
 def _check_out(out, arguments, overwrite):
     """Refuse a folder with outputs that this run may not touch."""
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out}: is a file, wanted a folder.")
-    there = [name for name in _OUTPUTS if (out / name).exists()]
-    if overwrite or not there:
+    there = [name for name in _OUTPUTS if os.path.lexists(out / name)]
+    if not there:
         return
-    try:
-        found = json.loads((out / _ARGUMENTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    found = _former_arguments(out)
+    if found is None:
         raise FileExistsError(
             f"{out}: has {there} of something else than a run of this command; wanted "
-            "another folder, or --overwrite."
-        ) from None
-    differs = [name for name in arguments if found.get(name) != arguments[name]]
+            "another folder."
+        )
+    if overwrite:
+        return
+    # As they are read back: a tuple is a list there.
+    wanted = json.loads(json.dumps(arguments))
+    differs = [name for name in wanted if _other(found.get(name), wanted[name])]
     if differs:
         raise FileExistsError(
             f"{out}: has the outputs of a run with other arguments ("
@@ -187,14 +247,59 @@ def _check_out(out, arguments, overwrite):
         )
 
 
+def _former_arguments(out):
+    """Arguments of the run whose outputs are in a folder, or None."""
+    try:
+        found = json.loads((out / _ARGUMENTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "sktasgen" in found else None
+
+
+def _other(found, wanted):
+    return json.dumps(found) != json.dumps(wanted)  # a NaN is one here
+
+
 def _remove(out):
-    """Remove the outputs of a run, and nothing else; first what says it is one."""
-    for name in reversed(_OUTPUTS):
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Remove the outputs of a former run, if any, and nothing else."""
+    if not (out / _ARGUMENTS).exists():
+        return
+    # First: what is left when this is interrupted is of no run to go on with.
+    _write_json(out / _ARGUMENTS, {"sktasgen": __version__})
+    remove_geotiffs(out / _GEOTIFFS)
+    if (out / _STORE).exists():
+        shutil.rmtree(out / _STORE)
+    for name in (_MODEL, _SUMMARY, _ARGUMENTS):
+        (out / name).unlink(missing_ok=True)
+
+
+def _open(cube, chunk_size, reading, masking):
+    try:
+        return mask_cube(open_cube(cube, chunk_size=chunk_size, **reading), **masking)
+    except (TypeError, ValueError) as error:
+        told = str(error)
+        raise ValueError(told if str(cube) in told else f"{cube}: {told}") from error
+
+
+def _sample(images, cube, points, points_crs):
+    try:
+        return sample_cube(images, points, crs=points_crs)
+    except (ValueError, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # of a broken file, whatever its reader raises
+        raise OSError(
+            f"{cube}: cannot be read at {points}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _load(path):
+    try:
+        return joblib.load(path)
+    except Exception as error:  # whatever a damaged file leads to
+        raise ValueError(
+            f"{path}: cannot be read, so that this run cannot be gone on with, only "
+            f"replaced with --overwrite: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _learn(data, period, random_state, points, wait):
@@ -230,10 +335,10 @@ def _cluster(workers, scheduler):
         yield stack.enter_context(distributed.Client(scheduler))
 
 
-def _summary(maps, relabeler, arguments):
+def _summary(maps, times, relabeler, arguments):
     """What was mapped, in numbers."""
     first = next(iter(maps.values()))
-    dates = np.datetime_as_string(maps["time"].values, "D")
+    dates = np.datetime_as_string(times, "D")
     summary = {
         "dates": len(dates),
         "first_date": str(dates[0]),
@@ -272,5 +377,8 @@ def _write_json(path, content):
 def _whole(path):
     """A file to write beside `path`, which takes its name once it is whole."""
     work = path.with_name(f".sktasgen-{path.name}")
-    yield work
-    os.replace(work, path)
+    try:
+        yield work
+        os.replace(work, path)
+    finally:
+        work.unlink(missing_ok=True)

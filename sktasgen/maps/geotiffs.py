@@ -2,14 +2,16 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+from zlib import crc32
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .._optional import import_optional
 from ..legend import NO_DATA, read_flags
@@ -19,6 +21,7 @@ _WINDOW = 1024  # pixels along each side read at a time, of maps that are not la
 _OPEN_FILES = 100  # dates written side by side: what is read is read once for them
 _NEVER = 0  # a change date of none
 _TEMPORARY = ".sktasgen-"
+_OURS = re.compile(r"(labels_\d{8}(T[\d.]+)?|change_date)\.tif(\.aux\.xml)?")
 
 
 def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
@@ -57,6 +60,8 @@ def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
         If a file is there already, and not `overwrite`. Nothing is written then.
     OSError
         If a file cannot be written.
+    TypeError
+        If the labels are not uint8 or the change dates no datetimes.
     ValueError
         If the maps hold neither of the two, have no coordinate reference system or
         no regular grid, or lack one of `dates`.
@@ -88,6 +93,22 @@ def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
             )
     _write_all(layers, Path(folder))
     return files
+
+
+def remove_geotiffs(folder):
+    """Remove what `finish_geotiffs` writes; what else lies in the folder stays.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.name.startswith(_TEMPORARY):
+            shutil.rmtree(path)
+        elif _OURS.fullmatch(path.name):
+            path.unlink()
+    with contextlib.suppress(OSError):  # others' files, or no such folder
+        folder.rmdir()
 
 
 def finish_geotiffs(maps, folder):
@@ -133,6 +154,17 @@ def _plan(maps, dates):
         )
     if "labels" not in found and dates is not None:
         raise ValueError("dates= is for labels, which maps does not hold.")
+    if "labels" in found and maps["labels"].dtype != np.uint8:
+        # Such as xarray's where() makes of them.
+        raise TypeError(
+            f"maps has labels of dtype {maps['labels'].dtype}; expected uint8, "
+            f"with {NO_DATA} for no data: fillna({NO_DATA}).astype('uint8')."
+        )
+    if "change_date" in found and maps["change_date"].dtype.kind != "M":
+        raise TypeError(
+            f"maps has change_date of dtype {maps['change_date'].dtype}; expected "
+            "datetime64."
+        )
     maps, grid = _north_up(maps[found])
     layers = []
     if "labels" in found:
@@ -164,66 +196,95 @@ def _write_all(layers, folder):
     rasterio = import_optional("rasterio", extra="geo", purpose="Writing GeoTIFFs")
     folder.mkdir(parents=True, exist_ok=True)
     for layer in layers:
-        for some in gen_batches(len(layer.names), _OPEN_FILES):
+        for first in range(0, len(layer.names), _OPEN_FILES):
+            some = slice(first, first + _OPEN_FILES)
             # Beside the files, so that they can be moved in one step.
             with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as work:
                 batch = layer._replace(
                     values=layer.values[some], names=layer.names[some]
                 )
-                _write(rasterio, batch, Path(work))
-                for name in batch.names:
+                sums = _write(rasterio, batch, Path(work))
+                for name, written in zip(batch.names, sums, strict=True):
                     _optimise(Path(work), name, layer.overviews)
+                    # On a full disk GDAL may lose tiles and say nothing.
+                    if _sum_of(rasterio, Path(work) / name, batch) != written:
+                        raise OSError(f"{folder / name} could not be written whole.")
                     _move(Path(work), folder, name)
 
 
 def _north_up(maps):
     """Maps whose rows run from north to south, and where they lie."""
+    affine = import_optional("affine", extra="geo", purpose="Writing GeoTIFFs")
     y, x = spatial_dims(maps)
-    maps = maps.rio.set_spatial_dims(x_dim=x, y_dim=y)
     crs = crs_of(maps)
-    for dim in (y, x):
-        steps = np.diff(maps[dim].values.astype(np.float64))
-        if len(steps) and not np.allclose(steps, steps.mean(), rtol=1e-3):
+    west, width = _cells(maps, x)
+    north, height = _cells(maps, y)
+    if width < 0:
+        maps = maps.isel({x: slice(None, None, -1)})
+        west, width = west + width * maps.sizes[x], -width
+    if height > 0:
+        maps = maps.isel({y: slice(None, None, -1)})
+        north, height = north + height * maps.sizes[y], -height
+    return maps.transpose(..., y, x), {
+        "height": maps.sizes[y],
+        "width": maps.sizes[x],
+        "crs": crs,
+        "transform": affine.Affine(width, 0, west, 0, height, north),
+    }
+
+
+def _cells(maps, dim):
+    """Where the first cell of a dimension begins, and from there on their width."""
+    if dim not in maps.coords:
+        raise ValueError(f"maps has no coordinates along {dim!r}.")
+    centre = maps[dim].values.astype(np.float64)
+    if len(centre) > 1:
+        steps = np.diff(centre)
+        width = (centre[-1] - centre[0]) / len(steps)
+        if not np.allclose(steps, width, rtol=1e-3, atol=0) or width == 0:
             raise ValueError(
                 f"maps has coordinates {dim!r} that are not evenly spaced; expected a "
                 "regular grid, such as maps.rio.reproject() gives."
             )
-    if maps.sizes[x] > 1 and maps[x].values[0] > maps[x].values[-1]:
-        maps = maps.isel({x: slice(None, None, -1)})
-    if maps.sizes[y] > 1 and maps[y].values[0] < maps[y].values[-1]:
-        maps = maps.isel({y: slice(None, None, -1)})
-    maps = maps.transpose(..., y, x)
-    return maps, {
-        "height": maps.sizes[y],
-        "width": maps.sizes[x],
-        "crs": crs,
-        "transform": maps.rio.transform(recalc=min(maps.sizes[y], maps.sizes[x]) > 1),
-    }
+    else:
+        # What is stored may be of a larger map, of which this is a part: it tells
+        # the size of a cell, but not where this one lies.
+        stored = maps["spatial_ref"].attrs.get("GeoTransform")
+        if stored is None:
+            raise ValueError(
+                f"maps has a single cell along {dim!r} and no transform that tells "
+                "its size: write one with maps.rio.write_transform()."
+            )
+        width = float(stored.split()[1 if dim == spatial_dims(maps)[1] else 5])
+    return centre[0] - width / 2, width
 
 
 def _find_dates(times, dates):
-    """Indices of the dates wanted."""
+    """Indices of the dates wanted, each once."""
     if dates is None:
         return list(range(len(times)))
     found = []
-    for date in np.atleast_1d(dates).tolist() if np.ndim(dates) == 0 else list(dates):
+    for date in np.atleast_1d(dates) if np.ndim(dates) == 0 else dates:
+        hit = []
         if isinstance(date, int | np.integer):
             hit = [date % len(times)] if -len(times) <= date < len(times) else []
         else:
-            hit = np.flatnonzero(times.astype("M8[D]") == np.datetime64(date, "D"))
+            with contextlib.suppress(ValueError, TypeError):  # no date at all
+                hit = np.flatnonzero(times.astype("M8[D]") == np.datetime64(date, "D"))
         if not len(hit):
             raise ValueError(
                 f"dates has {date}, which is none of the {len(times)} dates of maps, "
                 f"from {str(times[0])[:10]} to {str(times[-1])[:10]}."
             )
         found.extend(int(i) for i in hit)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _names(times, index):
-    days = times.astype("datetime64[D]")
-    unit = "D" if len(np.unique(days)) == len(days) else "s"
-    told = np.datetime_as_string(times[index], unit)
+    for unit in ("D", "s", "ns"):  # as coarse as tells them apart
+        if len(np.unique(times.astype(f"datetime64[{unit}]"))) == len(times):
+            break
+    told = np.datetime_as_string(times[np.array(index, dtype=int)], unit)
     return [f"labels_{t.replace('-', '').replace(':', '')}.tif" for t in told]
 
 
@@ -239,7 +300,8 @@ def _legend(labels):
 
 
 def _write(rasterio, layer, work):
-    """Plain GeoTIFFs in a folder, window by window."""
+    """Plain GeoTIFFs in a folder, window by window; a checksum of each."""
+    sums = [0] * len(layer.names)
     with contextlib.ExitStack() as stack:
         files = []
         for name in layer.names:
@@ -257,24 +319,36 @@ def _write(rasterio, layer, work):
             if layer.colors:
                 file.write_colormap(1, layer.colors)
                 _write_categories(work / f"{name}.aux.xml", layer.categories)
-        for rows in _windows(layer.values, -2):
-            for columns in _windows(layer.values, -1):
-                values = layer.values[..., rows, columns].values
-                if values.dtype.kind == "M":
-                    values = _as_numbers(values)
-                window = ((rows.start, rows.stop), (columns.start, columns.stop))
-                for file, image in zip(files, values, strict=True):
-                    file.write(image, 1, window=window)
+        for rows, columns in _windows(layer.values):
+            values = layer.values[..., slice(*rows), slice(*columns)].values
+            if values.dtype.kind == "M":
+                values = _as_numbers(values)
+            for i, image in enumerate(np.ascontiguousarray(values)):
+                files[i].write(image, 1, window=(rows, columns))
+                sums[i] = crc32(image, sums[i])
+    return sums
 
 
-def _windows(layers, axis):
-    """Slices of an axis: the blocks of lazy layers."""
-    n = layers.shape[axis]
-    sizes = [_WINDOW] * -(-n // _WINDOW)
-    if layers.chunks is not None:
-        sizes = layers.chunks[axis]
-    stops = np.minimum(np.cumsum(sizes), n).tolist()
-    return [slice(*pair) for pair in zip([0, *stops], stops, strict=False)]
+def _sum_of(rasterio, path, layer):
+    """The checksum of what a file holds."""
+    total = 0
+    with rasterio.open(path) as file:
+        for window in _windows(layer.values):
+            total = crc32(file.read(1, window=window), total)
+    return total
+
+
+def _windows(layers):
+    """Rows and columns that are read at a time: the blocks of lazy layers."""
+    pairs = []
+    for axis in (-2, -1):
+        n = layers.shape[axis]
+        sizes = [_WINDOW] * -(-n // _WINDOW)
+        if layers.chunks is not None:
+            sizes = layers.chunks[axis]
+        stops = np.minimum(np.cumsum(sizes), n).tolist()
+        pairs.append(zip([0, *stops], stops, strict=False))
+    return product(*pairs)
 
 
 def _as_numbers(dates):
@@ -303,15 +377,19 @@ def _write_categories(path, categories):
 
 def _optimise(work, name, overviews):
     """A plain GeoTIFF to a cloud-optimised one."""
+    copy = import_optional("rasterio.shutil", extra="geo", purpose="GeoTIFFs").copy
     plain = work / f"plain_{name}"
-    import_optional("rasterio.shutil", extra="geo", purpose="GeoTIFFs").copy(
-        plain,
-        work / name,
-        driver="COG",
-        compress="DEFLATE",
-        overview_resampling=overviews,
-        bigtiff="IF_SAFER",
-    )
+    try:
+        copy(
+            plain,
+            work / name,
+            driver="COG",
+            compress="DEFLATE",
+            overview_resampling=overviews,
+            bigtiff="IF_SAFER",
+        )
+    except Exception as error:  # GDAL's own, which are no kind of OSError
+        raise OSError(f"{name} could not be written: {error}") from error
     plain.unlink()
 
 

@@ -5,8 +5,8 @@ import sys
 import warnings
 from pathlib import Path
 
-import joblib
 import numpy as np
+from joblib.hashing import NumpyHasher
 
 from .._optional import import_optional
 from ..legend import NO_DATA
@@ -123,13 +123,15 @@ def write_maps(
     ['labels', 'probability', 'change_date']
     """
     zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
+    if "://" not in str(store):
+        store = Path(store).absolute()  # workers may be at home elsewhere
     cube, mapper = plan_maps(estimator, cube, what, bands=bands, explainer=explainer)
     sizes = block_sizes(cube, chunk_size)
     identity = {
         "what": list(mapper.what),
         "shape": list(cube.shape),
         "block": list(sizes),
-        "inputs": joblib.hash([mapper, [cube[dim].values for dim in cube.dims]]),
+        "inputs": _hash([mapper, [cube[dim].values for dim in cube.dims]]),
     }
     if not _holds(zarr, store, identity, overwrite):
         _create(zarr, store, cube, mapper, sizes, identity)
@@ -148,6 +150,22 @@ def write_maps(
     if broken:
         raise BrokenBlocksError(dict(sorted(broken.items())), written.size)
     return open_maps(store)
+
+
+class _Hasher(NumpyHasher):
+    """Sees the fields of structured arrays, not the bytes between them.
+
+    These are of chance in the trees of scikit-learn once joblib has read them.
+    """
+
+    def save(self, obj):
+        if isinstance(obj, np.ndarray) and obj.dtype.names:
+            obj = [np.ascontiguousarray(obj[name]) for name in obj.dtype.names]
+        super().save(obj)
+
+
+def _hash(content):
+    return _Hasher("md5").hash(content)
 
 
 def is_written(store):
@@ -242,6 +260,9 @@ def _create(zarr, store, cube, mapper, sizes, identity):
         if name == "change_date":
             missing = np.array(missing, dtype)
         empty[name] = dask_array.full(shape, missing, dtype=dtype, chunks=chunks)
+    with contextlib.suppress(OSError, ValueError, KeyError):  # nothing there
+        # First: a store of which a part is gone already is one that was begun.
+        del _open(zarr, store, "r+")[_WRITTEN]
     template = as_maps(cube, mapper, empty)
     template.attrs[_ATTRIBUTE] = identity
     template.to_zarr(
