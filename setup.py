@@ -28,6 +28,7 @@ GEO = [
     "odc-stac>=0.3.9",
     "pystac>=1.9",
     "tqdm>=4.66",
+    "fsspec>=2023.10",
     "geopandas>=1.0",
     "h5netcdf>=1.3",
     "h5py>=3.10",

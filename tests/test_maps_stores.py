@@ -123,27 +123,77 @@ def test_an_estimator_is_known_again_in_another_process(region, tmp_path):
 def test_a_store_that_was_being_replaced_is_no_whole_one(
     relabeler, cube, tmp_path, monkeypatch
 ):
-    from zarr.storage import _local
+    import shutil
 
     store = tmp_path / "maps.zarr"
     write_maps(relabeler, cube, store)
     expected = files(store)
 
-    rmtree = _local.shutil.rmtree
+    rmtree = shutil.rmtree
 
     def die(path, **options):
-        if Path(path) != store:
-            return rmtree(path, **options)
-        (store / "labels" / "c" / "0" / "0" / "0").unlink()
-        raise RuntimeError("killed")
+        if (Path(path) / "zarr.json").exists():
+            (Path(path) / "zarr.json").unlink()
+            raise RuntimeError("killed")
+        return rmtree(path, **options)
 
-    monkeypatch.setattr(_local.shutil, "rmtree", die)
+    monkeypatch.setattr(shutil, "rmtree", die)
     with pytest.raises(RuntimeError, match="killed"):
         write_maps(relabeler, cube, store, overwrite=True)
-    monkeypatch.setattr(_local.shutil, "rmtree", rmtree)
-    assert len(files(store)) < len(expected)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
     write_maps(relabeler, cube, store)
     assert files(store) == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.zarr"]
+
+
+def test_a_place_of_others_is_never_written_to(relabeler, cube, tmp_path):
+    # Not even where what keeps it is no file system.
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/notes/thesis.txt", b"years of work")
+    zarr.create_array(f"{tmp_path}/array", shape=(3,), dtype="i4")
+    for store in ("memory://notes", tmp_path / "array"):
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match="holds no maps"):
+                write_maps(relabeler, cube, store, overwrite=overwrite)
+    assert memory.cat("/notes/thesis.txt") == b"years of work"
+    maps = write_maps(relabeler, cube, "memory://free/maps.zarr")
+    xarray.testing.assert_identical(maps, open_maps("memory://free/maps.zarr"))
+    memory.rm("/notes", recursive=True)
+    memory.rm("/free", recursive=True)
+    write_maps(relabeler, cube, f"file://{tmp_path}/maps.zarr")
+    assert (tmp_path / "maps.zarr").is_dir()
+    with pytest.raises(TypeError, match="store is of type MemoryStore; expected a str"):
+        write_maps(relabeler, cube, zarr.storage.MemoryStore())
+    with pytest.raises(ValueError, match="holds no maps that write_maps wrote"):
+        cube.to_dataset().to_zarr(tmp_path / "cube.zarr")
+        open_maps(tmp_path / "cube.zarr")
+
+
+def test_maps_of_another_zone_or_model_are_not_taken_for_these(
+    region, relabeler, cube, tmp_path
+):
+    # Tiles of neighbouring zones share their coordinates, and often their dates.
+    store = tmp_path / "maps.zarr"
+    write_maps(relabeler, cube, store)
+    with pytest.raises(FileExistsError, match="other crs"):
+        write_maps(relabeler, cube.rio.write_crs("EPSG:32632"), store)
+    zarr.open_array(f"{store}/blocks/written", mode="r+")[0, 1] = 0
+    with pytest.warns(UserWarning, match="1 of 9 blocks are not written"):
+        open_maps(store)
+
+
+def test_a_cube_of_other_formats_and_coordinates_is_written(relabeler, cube, tmp_path):
+    cube.to_dataset(name="r").to_zarr(tmp_path / "old.zarr", zarr_format=2)
+    old = xarray.open_zarr(tmp_path / "old.zarr", decode_coords="all")["r"]
+    old = old.assign_coords(
+        platform=("time", np.array([{"name": "S2A"}] * old.sizes["time"]))
+    )
+    maps = write_maps(relabeler, old, tmp_path / "maps.zarr")
+    assert maps.rio.crs == cube.rio.crs
+    xarray.testing.assert_equal(
+        maps.compute(), predict_cube(relabeler, cube, list(maps)).compute()
+    )
 
 
 def test_interrupted_at_any_write_a_second_run_ends_as_if_it_were_the_first(
@@ -202,7 +252,7 @@ def test_only_missing_blocks_are_mapped_again(relabeler, cube, tmp_path, monkeyp
 
     monkeypatch.setattr(StableSampleRelabeler, "_free_evidence", free_evidence)
     write_maps(relabeler, cube, store)
-    assert seen == [7 * 2]
+    assert seen == [512, 512]  # a pixel to try, and the block
     assert files(store) == expected
 
 

@@ -1,14 +1,21 @@
 """Maps on disk: Zarr stores that are written block by block, and gone on with."""
 
 import contextlib
+import io
+import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import joblib
 import numpy as np
 from joblib.hashing import NumpyHasher
 
 from .._optional import import_optional
+from .._warnings import warn
 from ..legend import NO_DATA
 from .cubes import import_xarray
 from .prediction import as_maps, block_sizes, plan_maps, product_like
@@ -18,8 +25,8 @@ _ATTRIBUTE = "sktasgen"
 # One number for each block, 1 once it is written: apart from the maps, in a group of
 # its own, where those who open the store do not meet it.
 _WRITTEN = "blocks/written"
-_EPOCH = np.datetime64("1970-01-01", "D")
-_NO_DAY = -(2**31)
+_NO_TIME = -(2**63)
+_MOST_TOLD = 5  # broken blocks
 # Seconds between two looks of the bar, where nobody watches it move.
 _LOG_INTERVAL = 30
 
@@ -39,7 +46,12 @@ class BrokenBlocksError(RuntimeError):
         super().__init__(blocks, total)  # what it is pickled by
 
     def __str__(self):
-        told = "; ".join(f"block {index}: {why}" for index, why in self.blocks.items())
+        told = "; ".join(
+            f"block {index}: {why}"
+            for index, why in list(self.blocks.items())[:_MOST_TOLD]
+        )
+        if len(self.blocks) > _MOST_TOLD:
+            told += f"; and {len(self.blocks) - _MOST_TOLD} more"
         return (
             f"{len(self.blocks)} of {self.total} blocks could not be mapped, the "
             f"others are written: {told}"
@@ -70,18 +82,21 @@ def write_maps(
     ----------
     estimator, cube, what, bands, explainer
         See `predict_cube`. What is not lazy in the cube goes to the workers whole.
+        Coordinates other than those of the dimensions are not written.
     store : str or path
         Folder or URL of the Zarr store (format 3). The workers write to it: it must
-        lie where all can reach it.
+        lie where all can reach it. One call at a time may write to a store.
     chunk_size : int, default=None
-        Pixels along each side of a block and of the chunks of the store. None keeps
-        the blocks of a lazy cube, but cuts such as hold more than 64 MB of float32.
+        Pixels along each side of a block and of the chunks of the store. None takes
+        blocks as large as the largest chunk of the cube, but of 256 MB of float32 at
+        most. They begin at its first pixel: where the chunks of a cube that was cut
+        do not, chunks are read several times.
     client : dask.distributed.Client, default=None
         Whose workers map the blocks; each is sent the estimator once. A worker that
         is lost is replaced, and so is what it was doing. None maps the blocks one
         after the other in this process.
     overwrite : bool, default=False
-        Remove what is at `store` first, if anything.
+        Remove the maps at `store` first, if any.
     progress : bool, default=False
         Show a bar, with the time left, on stderr.
 
@@ -93,8 +108,9 @@ def write_maps(
     Raises
     ------
     FileExistsError
-        If there is something else at `store`, and not `overwrite`: maps of another
-        cube, estimator or choice of arguments, or what is no map at all.
+        If there is something else at `store`: what is no map, or, unless
+        `overwrite`, maps of other dates, pixels, CRS, estimator or arguments. The
+        values of the cube are not compared.
     BrokenBlocksError
         If blocks could not be read or mapped. The others are written; a second call
         tries those again.
@@ -123,14 +139,14 @@ def write_maps(
     ['labels', 'probability', 'change_date']
     """
     zarr = import_optional("zarr", extra="geo", purpose="Writing maps")
-    if "://" not in str(store):
-        store = Path(store).absolute()  # workers may be at home elsewhere
+    store = _address(store)
     cube, mapper = plan_maps(estimator, cube, what, bands=bands, explainer=explainer)
     sizes = block_sizes(cube, chunk_size)
     identity = {
         "what": list(mapper.what),
         "shape": list(cube.shape),
         "block": list(sizes),
+        "crs": "" if cube.rio.crs is None else cube.rio.crs.to_wkt(),
         "inputs": _hash([mapper, [cube[dim].values for dim in cube.dims]]),
     }
     if not _holds(zarr, store, identity, overwrite):
@@ -165,7 +181,23 @@ class _Hasher(NumpyHasher):
 
 
 def _hash(content):
-    return _Hasher("md5").hash(content)
+    # As it comes back from a file: some estimators are not quite what they were.
+    file = io.BytesIO()
+    joblib.dump(content, file)
+    file.seek(0)
+    return _Hasher("md5").hash(joblib.load(file))
+
+
+def _address(store):
+    """A store's URL, or its path from wherever a worker is at home."""
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(
+            f"store is of type {type(store).__name__}; expected a str or a path."
+        )
+    store = os.fspath(store)
+    if store.startswith("file://"):
+        store = url2pathname(urlsplit(store).path)
+    return store if "://" in store else str(Path(store).absolute())
 
 
 def is_written(store):
@@ -188,10 +220,35 @@ def open_maps(store):
     -------
     xarray.Dataset
         As `predict_cube` returns it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is nothing at `store`, or something else.
+
+    Warns
+    -----
+    UserWarning
+        If blocks are not written (yet): what they hold is no data.
     """
+    maps, written = _open_maps(store)
+    if not written.all():
+        warn(
+            f"{store}: {(written == 0).sum()} of {written.size} blocks are not written."
+        )
+    return maps
+
+
+def _open_maps(store):
+    """The maps, and which of their blocks are written."""
     xarray = import_xarray("Opening maps")
-    maps = xarray.open_zarr(str(store), decode_coords="all")
-    return maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
+    zarr = import_optional("zarr", extra="geo", purpose="Opening maps")
+    store = _address(store)
+    maps = xarray.open_zarr(store, decode_coords="all")
+    if _ATTRIBUTE not in maps.attrs:
+        raise ValueError(f"{store}: holds no maps that write_maps wrote.")
+    maps = maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
+    return maps, _written(zarr, store, "r")[:]
 
 
 def _holds(zarr, store, identity, overwrite):
@@ -199,37 +256,49 @@ def _holds(zarr, store, identity, overwrite):
 
     An error if it was made for others, or is none of ours.
     """
-    is_local = "://" not in str(store)
-    if is_local and not Path(store).exists():
-        return False
+    # What is there before the attributes are: the group's own file, or half of it.
+    entries = [name for name in _entries(store) if not name.startswith("zarr.")]
     try:
         attributes = dict(_open(zarr, store, "r").attrs)
-    except (OSError, ValueError, KeyError):
+    except FileNotFoundError:  # no group; perhaps something else
         attributes = {}
-        if not is_local:
-            return False  # nothing there
-    if not attributes and is_local and Path(store).is_dir():
-        # All that is there before the attributes are.
-        if all(file.name.startswith("zarr.") for file in Path(store).iterdir()):
-            return False
+    except (ValueError, KeyError) as error:
+        raise _not_ours(store) from error
     found = attributes.get(_ATTRIBUTE)
     if found is None:
-        raise FileExistsError(
-            f"{store}: is there already and holds no maps; expected a new name."
-        )
+        if entries or attributes:
+            raise _not_ours(store)
+        return False
     if overwrite:
         return False
-    if {key: found.get(key) for key in identity} != identity:
-        differs = [key for key in identity if found.get(key) != identity[key]]
+    differs = [key for key in identity if found.get(key) != identity[key]]
+    if differs:
         raise FileExistsError(
             f"{store}: holds maps of another cube, estimator or choice (other "
             f"{', '.join(differs)}); expected a new name, or overwrite=True."
         )
     try:
         _written(zarr, store, "r")
-    except (OSError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError):
         return False  # begun only
     return True
+
+
+def _entries(store):
+    """Names of what lies at a store."""
+    fsspec = import_optional("fsspec", extra="geo", purpose="Writing maps")
+    files, path = fsspec.core.url_to_fs(store)
+    if not files.exists(path):
+        return []
+    if not files.isdir(path):
+        raise _not_ours(store)
+    return [entry.rstrip("/").rpartition("/")[2] for entry in files.ls(path, False)]
+
+
+def _not_ours(store):
+    return FileExistsError(
+        f"{store}: is there already and holds no maps; expected a new name."
+    )
 
 
 def _written(zarr, store, mode):
@@ -248,6 +317,18 @@ def _open(zarr, store, mode):
     return zarr.open_group(str(store), mode=mode, use_consolidated=False)
 
 
+def _remove(store):
+    """Remove what is at a local store; half of it is never taken for another's."""
+    if "://" in store:
+        return  # zarr does
+    path = Path(store)
+    aside = path.with_name(f".{path.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
 def _create(zarr, store, cube, mapper, sizes, identity):
     """Make the store, with all that is no block."""
     dask_array = import_optional("dask.array", extra="dask", purpose="Writing maps")
@@ -260,10 +341,11 @@ def _create(zarr, store, cube, mapper, sizes, identity):
         if name == "change_date":
             missing = np.array(missing, dtype)
         empty[name] = dask_array.full(shape, missing, dtype=dtype, chunks=chunks)
-    with contextlib.suppress(OSError, ValueError, KeyError):  # nothing there
-        # First: a store of which a part is gone already is one that was begun.
-        del _open(zarr, store, "r+")[_WRITTEN]
+    _remove(store)
     template = as_maps(cube, mapper, empty)
+    # Coordinates of dates and scenes may be such as Zarr cannot hold.
+    extra = set(template.coords) - set(cube.dims) - {"spatial_ref"}
+    template = template.drop_vars(extra).drop_encoding()
     template.attrs[_ATTRIBUTE] = identity
     template.to_zarr(
         str(store),
@@ -287,10 +369,10 @@ def _encoding(name, missing):
         return {"fill_value": NO_DATA}
     if name == "change_date":
         return {
-            "dtype": "int32",
-            "units": "days since 1970-01-01",
+            "dtype": "int64",
+            "units": "seconds since 1970-01-01",
             "calendar": "proleptic_gregorian",
-            "_FillValue": _NO_DAY,
+            "_FillValue": _NO_TIME,
         }
     return {"_FillValue": np.float32(missing)}
 
@@ -340,14 +422,14 @@ class _Job:
         group = _open(zarr, self.store, "r+")
         for name, values in products.items():
             if name == "change_date":
-                values = _as_days(values)
+                values = _as_seconds(values)
             group[name][(..., *window)] = values
         _written(zarr, self.store, "r+")[block] = 1  # last
 
 
-def _as_days(dates):
-    days = dates.astype("datetime64[D]")
-    return np.where(np.isnat(days), _NO_DAY, (days - _EPOCH).astype(int)).astype("i4")
+def _as_seconds(times):
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    return np.where(np.isnat(times), _NO_TIME, seconds)
 
 
 def _one_by_one(job, blocks):
