@@ -3,9 +3,12 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from pathlib import Path
 
 import joblib
@@ -326,13 +329,34 @@ def _cluster(workers, scheduler):
     distributed = import_optional("distributed", extra="dask", purpose="A cluster")
     with contextlib.ExitStack() as stack:
         if scheduler is None:
-            # One thread each: what is computed has no use for more.
-            scheduler = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=None
+            with _workers_deaf_to_interrupts():
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    # What is computed has no use for more.
+                    threads_per_worker=1,
+                    # Any port: that of others' dashboards may be taken.
+                    dashboard_address="127.0.0.1:0",
+                    # Less is told of every worker that is cancelled at its work.
+                    silence_logs=logging.ERROR,
                 )
-            )
+            scheduler = stack.enter_context(cluster)
         yield stack.enter_context(distributed.Client(scheduler))
+
+
+@contextlib.contextmanager
+def _workers_deaf_to_interrupts():
+    """Processes that are started here do not hear Ctrl-C, which ends this one.
+
+    A terminal sends it to all; each worker would end with a traceback of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only that one may say what is to be ignored
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _summary(maps, times, relabeler, arguments):
