@@ -13,11 +13,13 @@ from ..decoding import viterbi
 from ..legend import NO_DATA, class_codes, flag_attributes
 from .cubes import as_cube, band_names, import_xarray
 
-# Pixels that go through the estimators together; for scores, always as many: the last
-# bits of a network's scores hang on how many there are, and seams would show.
-_BATCH_SIZE = 512
+# Pixels that go through the classifiers together.
+_BATCH_SIZE = 2048
+# Pixels that are scored together, always as many: the last bits of a network's scores
+# hang on how many there are, and seams would show. Divides the number above.
+_SCORED_TOGETHER = 512
 # Bytes of a cube, as float32, that a block holds where nobody says how many.
-_BLOCK_SIZE = 2**26
+_BLOCK_SIZE = 2**28
 _PRODUCTS = {
     # dimensions, dtype, what stands for no data
     "labels": (("time", "y", "x"), np.uint8, NO_DATA),
@@ -74,7 +76,7 @@ def predict_cube(
         Fitted; for "attributions".
     chunk_size : int, default=None
         Pixels along each side of a block of a lazy cube. None keeps its blocks, but
-        cuts such as hold more than 64 MB of float32.
+        cuts such as hold more than 256 MB of float32.
 
     Returns
     -------
@@ -242,9 +244,14 @@ class Mapper:
                 seen |= ~np.isnan(dates).all(axis=0)
             pixels = np.flatnonzero(seen)
             for rows in gen_batches(len(pixels), _BATCH_SIZE):
-                batch = pixels[rows]
-                series = flat[:, :, batch].transpose(2, 1, 0)
-                series = np.ascontiguousarray(series, np.float32)
+                # Where all are seen nothing need be picked.
+                batch = rows if len(pixels) == n_pixels else pixels[rows]
+                shape = rows.stop - rows.start, n_bands, n_timesteps
+                series = np.empty(shape, np.float32)
+                # Date by date: for sides that are powers of two, all dates of a pixel
+                # would be after the same places of the processor's cache.
+                for date, image in enumerate(flat):
+                    series[:, :, date] = image[:, batch].T
                 for name, product in self._products(series).items():
                     # Pixels first there, last here.
                     found[name][..., batch] = np.moveaxis(product, 0, -1)
@@ -285,15 +292,19 @@ class Mapper:
 
     def _score(self, detector, X, first):
         """Scores of the dates, as measured from the first of them."""
-        rows = np.resize(np.arange(len(X)), _BATCH_SIZE)
-        y = first[rows] if first is not None else None
-        scores = detector.score_timesteps(
-            X[rows],
-            y if detector.reference_ == "class" else None,
-            label_time=None if y is None else 0,
-            dates=self.dates,
-        )
-        return scores[: len(X)]
+        found = []
+        for part in gen_batches(len(X), _SCORED_TOGETHER):
+            n_pixels = part.stop - part.start
+            rows = np.resize(np.arange(part.start, part.stop), _SCORED_TOGETHER)
+            y = first[rows] if first is not None else None
+            scores = detector.score_timesteps(
+                X[rows],
+                y if detector.reference_ == "class" else None,
+                label_time=None if y is None else 0,
+                dates=self.dates,
+            )
+            found.append(scores[:n_pixels])
+        return np.concatenate(found)
 
     def _explain(self, X, path, first):
         """Cells that tell of a change, of the pixels that have one."""

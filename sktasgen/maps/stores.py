@@ -75,7 +75,7 @@ def write_maps(
         lie where all can reach it.
     chunk_size : int, default=None
         Pixels along each side of a block and of the chunks of the store. None keeps
-        the blocks of a lazy cube, but cuts such as hold more than 64 MB of float32.
+        the blocks of a lazy cube, but cuts such as hold more than 256 MB of float32.
     client : dask.distributed.Client, default=None
         Whose workers map the blocks; each is sent the estimator once. A worker that
         is lost is replaced, and so is what it was doing. None maps the blocks one
