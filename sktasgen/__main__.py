@@ -259,7 +259,7 @@ def _add_map(commands):
         type=_positive,
         metavar="N",
         help="pixels along each side of a block (default: as CUBE is stored, but at "
-        "most 64 MB)",
+        "most 256 MB)",
     )
     parser.add_argument(
         "--period",

@@ -189,7 +189,10 @@ def _check(log_evidence, switch_cost):
             f"log_evidence has {log_evidence.ndim} dimensions; expected 3 (n_samples, "
             "n_timesteps, n_classes)."
         )
-    best = log_evidence.max(axis=2, initial=-np.inf)
+    # Class by class: a reduction of so few values, over and over, is slow.
+    best = np.full(log_evidence.shape[:2], -np.inf)
+    for of_class in np.moveaxis(log_evidence, 2, 0):
+        np.maximum(best, of_class, out=best)
     for values, problem in (
         (np.isnan(best), "holds NaN; no evidence is 0 for every class"),
         (best == np.inf, "holds +inf; to rule the other classes out, set them to -inf"),

@@ -13,14 +13,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import InputTags, get_tags
+from sklearn.utils import InputTags, gen_batches, get_tags
 from sklearn.utils.metaestimators import available_if
 
-from .windows import overlap_average
+from .windows import window_average
 
 # Added to every probability before its logarithm: a forest that never saw a class
 # near a date does not know that it is impossible.
 _FLOOR = 0.01
+# Series cut into windows in one go: their windows stay near the processor.
+_CUT_TOGETHER = 64
 
 
 class Rows(NamedTuple):
@@ -51,10 +53,14 @@ def date_rows(X, calendar, wanted):
     rows : Rows
     date : ndarray of shape (n_rows,) of int
     """
-    sample, date = np.nonzero(wanted & ~np.isnan(X).all(axis=1))
-    bands = X[sample, :, date]
-    slot = calendar.slot[date].astype(X.dtype)
-    return Rows(np.column_stack([bands, slot]), sample), date
+    n_bands, n_timesteps = X.shape[1:]
+    at = np.flatnonzero(wanted & ~np.isnan(X).all(axis=1))
+    sample, date = np.divmod(at, n_timesteps)
+    features = np.empty((len(at), n_bands + 1), X.dtype)
+    for band in range(n_bands):
+        features[:, band] = X[:, band].take(at)
+    features[:, n_bands] = calendar.slot[date]
+    return Rows(features, sample), date
 
 
 def window_rows(X, calendar, cells, wanted):
@@ -76,14 +82,22 @@ def window_rows(X, calendar, cells, wanted):
     # Layers hold what shares a cell; a window has room for one value.
     grid = calendar.to_grid(X)
     grid = grid[:, 0] if calendar.n_layers == 1 else grid.mean(axis=1)
-    sample, window = np.nonzero(wanted)
     # Cell n_cells, never observed, stands for the empty slots of a window.
     grid = np.pad(grid, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
-    bands = np.arange(X.shape[1])[:, np.newaxis]
-    cut = grid[sample[:, np.newaxis, np.newaxis], bands, cells[window][:, np.newaxis]]
-    seen = ~np.isnan(cut).all(axis=(1, 2))
-    sample, window, cut = sample[seen], window[seen], cut[seen]
-    features = cut.reshape(len(cut), cut.shape[1] * cut.shape[2])
+    seen = ~np.isnan(grid).all(axis=1)
+    wanted = wanted & seen[:, cells].any(axis=2)
+    sample, window = np.nonzero(wanted)
+    n, n_bands, width = grid.shape
+    # Bands one after the other, and where in these each window's values lie.
+    series = grid.reshape(n, n_bands * width)
+    at = np.arange(n_bands)[:, np.newaxis] * width + cells[:, np.newaxis]
+    at = at.reshape(len(cells), n_bands * cells.shape[1])
+    features = np.empty((len(sample), at.shape[1]), X.dtype)
+    first = 0
+    for some in gen_batches(n, _CUT_TOGETHER):
+        cut = series[some].take(at, axis=1)[wanted[some]]
+        features[first : first + len(cut)] = cut
+        first += len(cut)
     return Rows(features, sample), window
 
 
@@ -235,9 +249,7 @@ def spread_windows(values, sample, window, windowing, n_samples):
     """
     cells, calendar = windowing.cells, windowing.calendar
     n_classes = values.shape[1]
-    by_window = np.full((n_samples, n_classes, len(cells)), -np.log(n_classes))
-    by_window[sample, :, window] = values
-    shape = (*by_window.shape, cells.shape[1])
-    spread = np.broadcast_to(by_window[..., np.newaxis], shape)
-    by_cell = overlap_average(spread, cells, calendar.n_cells)
-    return by_cell[:, :, calendar.cell].transpose(0, 2, 1)
+    by_window = np.full((len(cells), n_samples, n_classes), -np.log(n_classes))
+    by_window[window, sample] = values
+    by_cell = window_average(by_window, cells, calendar.n_cells)
+    return by_cell[calendar.cell].transpose(1, 0, 2)

@@ -64,8 +64,10 @@ from .seasons import Seasons
 # The switch cost expected, in units of what a change in twenty seasons makes it:
 # successive dates err together, so their evidence counts for more than it is worth.
 _LIKELY_COST = 1.5
-# Series looked at in one go; bounds memory.
+# Series looked at in one go by the detector, and by the classifiers, whose calls take
+# as long as hundreds of rows; bounds memory.
 _BATCH_SIZE = 512
+_CLASSIFIED_TOGETHER = 2048
 
 
 class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
@@ -861,8 +863,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         classifier, date_classifier = classifiers
         n_classes, calendar = len(self.classes_), windowing.calendar
         evidence = np.zeros((len(X), X.shape[2], n_classes))
-        for batch in gen_batches(len(X), _BATCH_SIZE):
+        for batch in gen_batches(len(X), _CLASSIFIED_TOGETHER):
             chunk = X[batch]
+            if date_classifier is not None:
+                every = np.ones((len(chunk), X.shape[2]), dtype=bool)
+                rows, date = date_rows(chunk, calendar, every)
+                found = class_probability(date_classifier, rows.features, n_classes)
+                at = rows.sample * X.shape[2] + date  # faster than two indices
+                by_date = evidence[batch].reshape(-1, n_classes)  # a view
+                by_date[at] = log_probability(found)
             if classifier is not None:
                 every = np.ones((len(chunk), len(windowing.starts)), dtype=bool)
                 rows, window = window_rows(chunk, calendar, windowing.cells, every)
@@ -870,11 +879,6 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 evidence[batch] += self.window_weight * spread_windows(
                     log_probability(found), rows.sample, window, windowing, len(chunk)
                 )
-            if date_classifier is not None:
-                every = np.ones((len(chunk), X.shape[2]), dtype=bool)
-                rows, date = date_rows(chunk, calendar, every)
-                found = class_probability(date_classifier, rows.features, n_classes)
-                evidence[batch][rows.sample, date] += log_probability(found)
         return evidence
 
     def get_metadata_routing(self):

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ._validation import check_dates
 from .windows import DAYS_PER_YEAR, Calendar, Windowing
+
+# Series brought in line in one go: what this takes stays near the processor.
+_ALIGNED_TOGETHER = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +135,12 @@ class Seasons:
         gain, offset = self.gain_and_offset(X.shape[2], dates)
         if (gain == 1).all() and (offset == 0).all():
             return X
-        return ((X - offset) / gain).astype(X.dtype, copy=False)
+        aligned = np.empty_like(X)
+        for some in gen_batches(len(X), _ALIGNED_TOGETHER):
+            part = X[some] - offset  # in double precision
+            part /= gain
+            aligned[some] = part
+        return aligned
 
 
 def _slots_per_year(dates):

@@ -339,14 +339,41 @@ def overlap_average(values, cells, n_cells):
     """
     rounds, count = _rounds(cells, n_cells)
     values = values.reshape(*values.shape[:-2], cells.size)
-    mean = values.take(rounds[0], axis=-1)
+    return _mean_of_rounds(values, rounds, count, axis=-1)
+
+
+def window_average(values, cells, n_cells):
+    """Like `overlap_average`, of windows whose slots all have one value.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_windows, ...)
+        A value of each window.
+    cells, n_cells
+        See `overlap_average`.
+
+    Returns
+    -------
+    ndarray of shape (n_cells, ...)
+        NaN where no window reaches.
+    """
+    rounds, count = _rounds(cells, n_cells)
+    # Most cells lie in the same windows as their neighbours: one mean for all these.
+    windows = np.vstack([rounds // cells.shape[1], count])
+    (*windows, count), which = np.unique(windows, axis=1, return_inverse=True)
+    return _mean_of_rounds(values, windows, count, axis=0)[which]
+
+
+def _mean_of_rounds(values, rounds, count, axis):
+    """The mean of what the rounds of `_rounds` pick along an axis."""
+    mean = values.take(rounds[0], axis)
     for k, positions in enumerate(rounds[1:], start=2):
-        step = values.take(positions, axis=-1)
+        step = values.take(positions, axis)
         step -= mean
         step /= k
-        step[..., count < k] = 0
+        np.moveaxis(step, axis, 0)[count < k] = 0
         mean += step
-    mean[..., count == 0] = np.nan
+    np.moveaxis(mean, axis, 0)[count == 0] = np.nan
     return mean
 
 

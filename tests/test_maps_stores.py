@@ -289,6 +289,7 @@ def test_a_broken_block_is_named_and_the_others_are_written(
     hole = xarray.zeros_like(found["change_date"], dtype=bool)
     hole[7:14, 9:18] = True
     assert (found["labels"] == 255).where(hole).all()
+    assert found.drop_vars("labels").where(hole).isnull().to_dataarray().all()
     xarray.testing.assert_identical(found.where(~hole), expected.where(~hole))
     # Mended, and run again: as if it had never been broken.
     write_maps(relabeler, cube, store)

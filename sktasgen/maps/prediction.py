@@ -16,7 +16,7 @@ from .cubes import as_cube, band_names, import_xarray
 
 # Pixels that go through the estimators together. Always as many: the last bits of what
 # a network says hang on how many there are, and seams would show.
-_BATCH_SIZE = 512
+_BATCH_SIZE = 2048
 # Bytes of a cube, as float32, that a block holds where nobody says how many: all dates
 # and bands of chunks as they are often stored, far less than a worker has.
 _BLOCK_SIZE = 2**28
@@ -280,8 +280,14 @@ class Mapper:
             pixels = np.flatnonzero(seen)
             for start in range(0, len(pixels), _BATCH_SIZE):
                 batch = pixels[start : start + _BATCH_SIZE]
-                series = flat[:, :, np.resize(batch, _BATCH_SIZE)].transpose(2, 1, 0)
-                series = np.ascontiguousarray(series, np.float32)
+                rows = np.resize(batch, _BATCH_SIZE)
+                if len(pixels) == n_pixels and len(batch) == _BATCH_SIZE:
+                    rows = slice(start, start + _BATCH_SIZE)  # nothing need be picked
+                series = np.empty((_BATCH_SIZE, n_bands, n_timesteps), np.float32)
+                # Date by date: for sides that are powers of two, all dates of a pixel
+                # would be after the same places of the processor's cache.
+                for date, image in enumerate(flat):
+                    series[:, :, date] = image[:, rows].T
                 for name, product in self._products(series, len(batch)).items():
                     # Pixels first there, last here.
                     found[name][..., batch] = np.moveaxis(product[: len(batch)], 0, -1)

@@ -373,8 +373,9 @@ def _encoding(name, missing):
             "units": "seconds since 1970-01-01",
             "calendar": "proleptic_gregorian",
             "_FillValue": _NO_TIME,
+            "fill_value": _NO_TIME,  # what is read where no block is written
         }
-    return {"_FillValue": np.float32(missing)}
+    return {"_FillValue": np.float32(missing), "fill_value": np.float32(missing)}
 
 
 class _Job:
