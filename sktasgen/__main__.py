@@ -281,7 +281,7 @@ def _add_map(commands):
         "--quality",
         metavar="BAND",
         help="band of cloud masks (default: SCL, QA_PIXEL or qa, where CUBE has one; "
-        "with --bands, none)",
+        "of a STAC catalogue with --bands, none)",
     )
     reading.add_argument(
         "--quality-kind",
@@ -438,17 +438,16 @@ def _relabel(args):
 
 
 def _map(args):
-    for module in ("rioxarray", "geopandas", "zarr", "distributed"):
-        import_optional(module, extra="geo", purpose="Mapping")
+    import_optional("rioxarray", extra="geo", purpose="Mapping")
+    import_optional("geopandas", extra="geo", purpose="Mapping")
+    import_optional("zarr", extra="geo", purpose="Mapping")
+    import_optional("distributed", extra="geo", purpose="Mapping")
     from .maps.command import map_region
 
-    bands = args.bands
-    if bands is not None and args.quality is not None:
-        bands = [*bands, args.quality]
     reading = {
         name: value
         for name, value in (
-            ("bands", bands),
+            ("bands", args.bands),
             ("pattern", args.pattern),
             ("crs", args.crs),
             ("resolution", args.resolution),

@@ -17,10 +17,11 @@ import numpy as np
 from .. import __version__
 from .._optional import import_optional
 from ..legend import read_flags
+from .cubes import as_cube
 from .geotiffs import finish_geotiffs, remove_geotiffs
 from .points import sample_cube
 from .quality import mask_cube
-from .readers import open_cube
+from .readers import kind_of, open_cube
 from .stores import BrokenBlocksError, is_written, open_maps, write_maps
 
 try:
@@ -277,8 +278,17 @@ def _remove(out):
 
 
 def _open(cube, chunk_size, reading, masking):
+    bands = reading.get("bands")
+    if kind_of(cube) == "stac":
+        # Of what lies there but the bands and a mask that is named, nothing is asked.
+        quality = masking["quality"]
+        if bands is not None and quality is not None:
+            reading = {**reading, "bands": [*bands, quality]}
+    else:
+        reading = {name: value for name, value in reading.items() if name != "bands"}
     try:
-        return mask_cube(open_cube(cube, chunk_size=chunk_size, **reading), **masking)
+        images = open_cube(cube, chunk_size=chunk_size, **reading)
+        return as_cube(mask_cube(images, **masking), bands)
     except (TypeError, ValueError) as error:
         told = str(error)
         raise ValueError(told if str(cube) in told else f"{cube}: {told}") from error

@@ -155,7 +155,7 @@ def open_cube(
         isinstance(chunk_size, Integral) and chunk_size >= 1
     ):
         raise ValueError(f"chunk_size is {chunk_size!r}; expected an int above 0.")
-    kind = _kind_of(source)
+    kind = kind_of(source)
     _refuse_foreign(
         kind,
         geotiffs={"pattern": pattern},
@@ -171,7 +171,7 @@ def open_cube(
     return as_cube(cube, bands).drop_encoding()
 
 
-def _kind_of(source):
+def kind_of(source):
     """Which of the kinds a source is."""
     if not isinstance(source, (str, os.PathLike)):
         return "stac"
