@@ -21,6 +21,7 @@ SEARCH = ["optuna>=3.5"]
 DASK = ["dask[array,distributed]>=2024.2"]
 GEO = [
     *DASK,
+    "affine>=2.4",
     "xarray>=2025.1.2",
     "zarr>=3.0.8",
     "rasterio>=1.3.9",
