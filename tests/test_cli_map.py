@@ -70,7 +70,9 @@ def brief():
 
 @pytest.fixture(scope="module")
 def region():
-    return make_region((24, 32), n_fields=12, n_points=60, n_years=3, random_state=0)
+    return make_region(
+        (24, 32), n_fields=12, n_points=60, n_years=3, period=12, random_state=0
+    )
 
 
 def to_zarr(cube, path, side=12):
@@ -200,7 +202,7 @@ def test_from_points_to_maps(region, whole):
     assert summary["points"] == len(region.points)
     assert summary["classes"] == region.class_names
     assert summary["bands"] == region.cube["band"].values.tolist()
-    assert (summary["pixels"], summary["dates"]) == (24 * 32, 69)
+    assert (summary["pixels"], summary["dates"]) == (24 * 32, 36)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,10 @@ def test_one_product_alone(inputs, whole, tmp_path, what, geotiffs):
     found = [path.name for path in folder.iterdir()] if folder.exists() else None
     assert found == geotiffs
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["last_date"] == "2020-12-23"
+    assert (
+        summary["last_date"]
+        == str(open_maps(whole / "maps.zarr")["time"].values[-1])[:10]
+    )
 
 
 def test_it_tells_how_long_it_takes_and_floods_no_log(
@@ -254,7 +259,7 @@ def test_it_tells_how_long_it_takes_and_floods_no_log(
     points = tmp_path / "points.geojson"
     assert run(inputs, tmp_path / "log", *options, points=points) == 0
     printed, errors = capsys.readouterr()
-    assert "57 points, 6 bands, 69 dates" in printed
+    assert "57 points, 6 bands, 36 dates" in printed
     warning = r"sktasgen: warning: .*: 3 of 60 points lie outside .* left out\.\n"
     assert re.search(f"^{warning}", errors)
     assert "Warning" not in errors
@@ -293,7 +298,7 @@ def test_killed_again_and_again_the_files_are_the_same(inputs, whole, learnt):
     n_blocks = _CHANCE.randrange(total - 2)
     kill_when(start(inputs, learnt), lambda: n_files(written, "?") > n_blocks)
     assert not (learnt / "summary.json").exists()
-    n_tiffs = _CHANCE.randrange(3, 60)
+    n_tiffs = _CHANCE.randrange(3, 30)
     kill_when(
         start(inputs, learnt),
         lambda: n_files(learnt / "geotiff", "labels_????????.tif") > n_tiffs,
