@@ -292,10 +292,10 @@ def _add_map(commands):
         "--keep-snow", action="store_true", help="snow is no cloud (default: masked)"
     )
     reading.add_argument(
-        "--scale", type=float, default=1.0, metavar="S", help="of stored values"
+        "--scale", type=_number, default=1.0, metavar="S", help="of stored values"
     )
     reading.add_argument(
-        "--offset", type=float, default=0.0, metavar="O", help="of stored values"
+        "--offset", type=_number, default=0.0, metavar="O", help="of stored values"
     )
     reading.add_argument(
         "--nodata", type=float, metavar="V", help="stored value of what is not observed"
@@ -337,6 +337,8 @@ def _products(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has {unknown}; wanted some of {', '.join(known)}"
         )
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has a name more than once")
     return names
 
 
@@ -362,6 +364,13 @@ def _positive(text):
         if int(text) >= 1:
             return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+
+
+def _number(text):
+    with contextlib.suppress(ValueError):
+        if np.isfinite(float(text)):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number")
 
 
 def _period(text):
@@ -485,7 +494,7 @@ def _map(args):
     except KeyboardInterrupt:
         how = " without --overwrite" if args.overwrite else ""
         raise KeyboardInterrupt(f"the same command{how} goes on from here") from None
-    _print_map(summary)
+    _print_map(summary, broken)
     print(f"wrote {args.out}")
     if broken is None:
         return 0
@@ -515,7 +524,7 @@ def _warnings_in_a_line():
         yield
 
 
-def _print_map(summary):
+def _print_map(summary, broken):
     print(
         f"{summary['points']} points, {len(summary['bands'])} bands, "
         f"{summary['dates']} dates from {summary['first_date']} to "
@@ -526,7 +535,8 @@ def _print_map(summary):
         share = summary["pixels_changed"] / summary["pixels"]
         print(f"{summary['pixels_changed']} pixels ({share:.1%}) change")
     if summary.get("pixels_without_label"):
-        print(f"{summary['pixels_without_label']} pixels have no label: never observed")
+        why = "never observed" if broken is None else "never observed, or missing"
+        print(f"{summary['pixels_without_label']} pixels have no label: {why}")
 
 
 def _demo(args):

@@ -214,13 +214,16 @@ def _locked(folder):
 
 
 def _digest(path):
-    """What tells the content of a file from any other."""
+    """What tells the content of a file of points from any other."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a file of points.")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    parts = [path]
+    if path.suffix.lower() == ".shp":  # the labels lie beside it
+        parts = sorted(part for part in path.parent.iterdir() if part.stem == path.stem)
+    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
 
 
 def _check_out(out, arguments, overwrite):
