@@ -447,8 +447,10 @@ def _relabel(args):
 
 
 def _map(args):
-    for module in ("rioxarray", "geopandas", "zarr", "distributed"):
-        import_optional(module, extra="geo", purpose="Mapping")
+    import_optional("rioxarray", extra="geo", purpose="Mapping")
+    import_optional("geopandas", extra="geo", purpose="Mapping")
+    import_optional("zarr", extra="geo", purpose="Mapping")
+    import_optional("distributed", extra="geo", purpose="Mapping")
     from .maps.command import map_region
 
     bands = args.bands
