@@ -595,8 +595,8 @@ def test_a_damaged_model(inputs, learnt, capsys):
     refused(capsys, learnt, message, *arguments(inputs, learnt))
 
 
-@pytest.mark.skipif(command.fcntl is None, reason="needs locks that POSIX has")
 def test_two_runs_at_once(inputs, whole, learnt, capsys):
+    pytest.importorskip("fcntl")  # not on Windows
     with command._locked(learnt):
         refused(capsys, learnt, "another run writes", *arguments(inputs, learnt))
     assert run(inputs, learnt) == 0

@@ -24,11 +24,6 @@ from .quality import mask_cube
 from .readers import kind_of, open_cube
 from .stores import BrokenBlocksError, is_written, open_maps, write_maps
 
-try:
-    import fcntl
-except ImportError:  # Windows, where two runs at once are not told apart
-    fcntl = None  # type: ignore[assignment]
-
 # What a run leaves in its folder, in the order in which it is written: the first says
 # which run it is, the last that it is complete.
 _ARGUMENTS = "arguments.json"
@@ -195,7 +190,9 @@ def _held(out):
 @contextlib.contextmanager
 def _locked(folder):
     """A lock that goes with the process, however that ends."""
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where two runs at once are not told apart
         yield
         return
     handle = os.open(folder, os.O_RDONLY)

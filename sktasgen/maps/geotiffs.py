@@ -214,7 +214,7 @@ def _write_all(layers, folder):
 
 def _north_up(maps):
     """Maps whose rows run from north to south, and where they lie."""
-    affine = import_optional("affine", extra="geo", purpose="Writing GeoTIFFs")
+    rasterio = import_optional("rasterio", extra="geo", purpose="Writing GeoTIFFs")
     y, x = spatial_dims(maps)
     crs = crs_of(maps)
     west, width = _cells(maps, x)
@@ -229,7 +229,7 @@ def _north_up(maps):
         "height": maps.sizes[y],
         "width": maps.sizes[x],
         "crs": crs,
-        "transform": affine.Affine(width, 0, west, 0, height, north),
+        "transform": rasterio.Affine(width, 0, west, 0, height, north),
     }
 
 
