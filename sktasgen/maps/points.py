@@ -66,7 +66,7 @@ def _points_of_table(geopandas, path, crs):
     header = None
     for names in _COORDINATES:
         try:
-            frame = tables._read(path, text=("date", "label"), numeric=names)
+            frame = tables.read_columns(path, text=("date", "label"), numeric=names)
         except ValueError as error:
             header = header or error
             continue
@@ -80,10 +80,10 @@ def _points_of_table(geopandas, path, crs):
             f"{path}: crs is not known of the columns x and y: say which coordinate "
             "reference system they are in, such as crs='EPSG:32633'."
         )
-    x, y = (tables._band_column(frame, name, path) for name in names)
+    x, y = (tables.number_column(frame, name, path) for name in names)
     empty = np.flatnonzero(np.isnan(x) | np.isnan(y))
     if len(empty):
-        raise ValueError(f"{path}: no coordinates in {tables._rows(empty)}.")
+        raise ValueError(f"{path}: no coordinates in {tables.name_rows(empty)}.")
     return geopandas.GeoDataFrame(
         frame[["label", "date"]],
         geometry=geopandas.points_from_xy(x, y),
@@ -162,7 +162,7 @@ def sample_cube(cube, points, *, bands=None, crs=None):
     where = points if isinstance(points, str | Path) else "points"
     frame = _as_points(points, crs, where).to_crs(crs_of(cube))
     y = _labels(frame, where)
-    days = tables._date_column(frame, where)
+    days = tables.date_column(frame, where)
 
     y_dim, x_dim = cube.dims[2:]
     row = _nearest_cell(cube, y_dim, frame.geometry.y.to_numpy())
@@ -214,8 +214,8 @@ def _as_points(points, crs, where):
         kinds = sorted({str(kind) for kind in geometry.geom_type.iloc[wrong]})
         raise ValueError(
             f"{where}: {len(wrong)} geometries are no points, but {kinds}, in "
-            f"{tables._rows(wrong)}; expected points, such as representative_point() "
-            "gives of polygons."
+            f"{tables.name_rows(wrong)}; expected points, such as "
+            "representative_point() gives of polygons."
         )
     return frame
 
@@ -241,8 +241,8 @@ def _labels(frame, where):
     label = frame["label"]
     empty = np.flatnonzero(label.isna() | (label.astype(str).str.strip() == ""))
     if len(empty):
-        raise ValueError(f"{where}: no label in {tables._rows(empty)}.")
-    return tables._label_values(label)
+        raise ValueError(f"{where}: no label in {tables.name_rows(empty)}.")
+    return tables.label_values(label)
 
 
 def _edges(cube, dim):
@@ -287,14 +287,14 @@ def _span(cube, dim):
 
 def _nearest_date(days, dates, index, where):
     """Index of the nearest date, for days that lie between the first and the last."""
-    slack = tables._median_gap(dates) / 2
+    slack = tables.median_step(dates) / 2
     before, after = (dates[0] - days) / _DAY, (days - dates[-1]) / _DAY
     far = np.flatnonzero(np.maximum(before, after) > slack)
     if len(far):
         raise ValueError(
             f"{where}: {len(far)} label date(s) outside the dates of the cube, "
             f"{dates[0]} to {dates[-1]}: "
-            + tables._some(f"row {index[i] + 1} ({days[i]})" for i in far)
+            + tables.name_some(f"row {index[i] + 1} ({days[i]})" for i in far)
             + "; leave these points out."
         )
-    return tables._nearest(days, dates)
+    return tables.nearest_date(days, dates)
