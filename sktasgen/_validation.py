@@ -261,6 +261,91 @@ def check_dates(dates, n_timesteps):
     return days
 
 
+def find_dates(dates, times, *, where, nearest=False):
+    """Return the index of each date that is asked for.
+
+    Parameters
+    ----------
+    dates : int, str, date, datetime64 or list of them
+        Indices, those from the end negative; or dates, strings by ISO 8601.
+    times : ndarray of shape (n_timesteps,) of datetime64
+        What there is.
+    where : str
+        What has these, for messages.
+    nearest : bool, default=False
+        Whether a date stands for the nearest of `times`. Else it stands for the same
+        time, or where there is none for all of the same day.
+
+    Returns
+    -------
+    ndarray of shape (n_found,) of intp
+
+    Raises
+    ------
+    ValueError
+        If there are none, one is no index or date, or lies in none of `times`, or
+        two are one.
+    """
+    is_one = isinstance(dates, str) or np.ndim(dates) == 0
+    asked = [np.asarray(dates)[()]] if is_one else list(dates)
+    if not asked or any(np.ndim(date) for date in asked):
+        raise ValueError(f"dates={dates!r}; expected at least one, in a flat list.")
+    exact = times.astype("datetime64[ns]")
+    found = []
+    for date in asked:
+        if is_integer(date):
+            if not -len(times) <= date < len(times):
+                raise ValueError(
+                    f"dates has the index {date}, but {where} has {len(times)} dates."
+                )
+            found.append(date % len(times))
+            continue
+        time = _as_time(date, dates)
+        if nearest:
+            hits = [np.abs(exact - time).argmin()]
+        else:
+            hits = np.flatnonzero(exact == time)
+            if not len(hits):
+                days = exact.astype("datetime64[D]")
+                hits = np.flatnonzero(days == time.astype("datetime64[D]"))
+        if not len(hits):
+            raise ValueError(
+                f"dates has {date}, which is none of the {len(times)} dates of "
+                f"{where}, from {str(times.min())[:10]} to {str(times.max())[:10]}."
+            )
+        found.extend(hits)
+    index = np.array(found, dtype=np.intp)
+    chosen, counts = np.unique(index, return_counts=True)
+    if counts.max() > 1:
+        repeated = str(times[chosen[counts.argmax()]])[:10]
+        raise ValueError(f"dates={dates!r} asks for {repeated} more than once.")
+    return index
+
+
+def _as_time(date, dates):
+    """One date as datetime64[ns]."""
+    known = (str, datetime.date, np.datetime64)
+    if hasattr(date, "values"):  # of xarray
+        date = date.values[()]
+    try:
+        if date is None or not isinstance(date, known):
+            raise ValueError(f"of type {type(date).__name__}")
+        if getattr(date, "tzinfo", None) is not None:
+            raise ValueError("with a time zone")
+        time = np.datetime64(date)
+        if np.isnat(time):
+            raise ValueError("a missing date, NaT")
+        year = int(time.astype("datetime64[Y]").astype(int)) + 1970
+        if not 1678 <= year <= 2261:  # 20190701 is a year to NumPy
+            raise ValueError(f"of the year {year}")
+    except ValueError as error:
+        raise ValueError(
+            f"dates={dates!r}; expected indices, datetime64 or strings such as "
+            f"'2019-07-01' ({error})."
+        ) from error
+    return time.astype("datetime64[ns]")
+
+
 def check_some_labels(y, n_samples, *, required=True):
     """Return the labels of the labelled samples, and which these are.
 

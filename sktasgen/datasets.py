@@ -366,7 +366,7 @@ def make_region(
     noise : float, default=0.01
         Standard deviation of the sensor noise, in reflectance.
     resolution : float, default=10.0
-        Length of a pixel's sides in units of `crs`.
+        Length of a pixel's sides in units of `crs`: of one in degrees some 0.0001.
     crs : str, int or object, default="EPSG:32633"
         Coordinate reference system, as anything that pyproj takes. The region lies
         in the middle of the area it is made for.
@@ -450,6 +450,7 @@ def make_region(
     left, top = _middle(geopandas, crs, resolution)
     x = left + resolution * (np.arange(shape[1]) + 0.5)
     y = top - resolution * (np.arange(shape[0]) + 0.5)
+    _check_degrees(geopandas, crs, resolution, x, y)
 
     rng = check_random_state(random_state)
     calendar = regular_calendar(n_years, period)
@@ -536,6 +537,17 @@ def _middle(geopandas, crs, resolution):
     middle = geopandas.GeoSeries.from_xy([longitude], [latitude], crs="EPSG:4326")
     (corner,) = middle.to_crs(crs)
     return tuple(float(resolution * np.round(v / resolution)) for v in corner.coords[0])
+
+
+def _check_degrees(geopandas, crs, resolution, x, y):
+    """Refuse a region larger than the Earth."""
+    is_geographic = geopandas.GeoSeries(crs=crs).crs.is_geographic
+    if is_geographic and (np.abs(x).max() > 180 or np.abs(y).max() > 90):
+        raise ValueError(
+            f"resolution must be in degrees, the units of crs={crs!r}, such as 0.0001, "
+            f"got {resolution}: {len(y)} rows and {len(x)} columns would be "
+            f"{len(y) * resolution:g} x {len(x) * resolution:g} degrees"
+        )
 
 
 def _check_times(n_years, period, label_time):

@@ -9,6 +9,8 @@ References
 .. [1] "NetCDF Climate and Forecast (CF) Metadata Conventions", section 3.5, Flags.
 """
 
+import re
+import unicodedata
 from functools import cache
 from numbers import Integral
 from typing import NamedTuple
@@ -54,11 +56,13 @@ def class_codes(classes):
 
     Raises
     ------
+    TypeError
+        If some are strings and others are not.
     ValueError
-        If a class is there twice, or there are more than 255 of them, which with
-        the code for no data is all that fit.
+        If there is none, a class is there twice or missing (None or NaN), or there
+        are more than 255 of them, which with the code for no data is all that fit.
     """
-    classes = np.asarray(classes)
+    classes = _checked(classes)
     sorted_classes, codes = np.unique(classes, return_inverse=True)
     if len(sorted_classes) < len(classes):
         raise ValueError(f"classes has repeated labels: {classes.tolist()}.")
@@ -83,16 +87,18 @@ def flag_attributes(classes):
     -------
     dict
         ``flag_values``, a list of int; ``flag_meanings``, one str of names with
-        blanks between them and underscores within; ``flag_colors``, one str of
-        colours as "#rrggbb"; and ``classes``, the names as they are, a list of str.
+        blanks between them, each made of what the conventions allow (letters of
+        English, digits and ``_-.+@``) and made another where two become one;
+        ``flag_colors``, one str of colours as "#rrggbb"; and ``classes``, the names
+        as they are, a list of str.
         All are in ascending order of codes, as :func:`class_codes` gives them.
     """
     codes = class_codes(classes)
     order = np.argsort(codes)
-    names = [str(np.asarray(classes)[k]) for k in order]
+    names = [str(label) for label in _checked(classes)[order]]
     return {
         "flag_values": codes[order].tolist(),
-        "flag_meanings": " ".join("_".join(name.split()) for name in names),
+        "flag_meanings": " ".join(_meanings(names, codes[order])),
         "flag_colors": " ".join(palette()[: len(names)]),
         "classes": names,
     }
@@ -161,6 +167,38 @@ def palette():
         distance = np.linalg.norm(places - places[farthest], axis=1)
         nearest = np.minimum(nearest, distance)
     return tuple("#{:02X}{:02X}{:02X}".format(*color) for color in colors)
+
+
+def _checked(classes):
+    """Classes as an array: as they were given, NumPy would make strings of all."""
+    given = np.asarray(classes, None if hasattr(classes, "dtype") else object)
+    if given.ndim != 1 or len(given) == 0:
+        raise ValueError(
+            f"classes has the shape {given.shape}; expected a list of labels."
+        )
+    labels = given.tolist()
+    missing = [label for label in labels if label is None or label != label]
+    if missing:
+        raise ValueError(f"classes has a missing label, {missing[0]}: {labels}.")
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise TypeError(f"classes mixes strings and other labels: {labels}.")
+    return np.asarray(labels)
+
+
+def _meanings(names, codes):
+    """A word of each name by the conventions of CF, each another."""
+    words = []
+    for name, code in zip(names, codes, strict=True):
+        letters = unicodedata.normalize("NFKD", name.strip())
+        plain = "".join(c for c in letters if not unicodedata.combining(c))
+        word = re.sub(r"[^A-Za-z0-9_.+@-]+", "_", plain)
+        if not re.search("[A-Za-z0-9]", word):
+            word = f"class_{code}"
+        first, number = word, 2
+        while word in words:
+            word, number = f"{first}_{number}", number + 1
+        words.append(word)
+    return words
 
 
 def _is_code(label):

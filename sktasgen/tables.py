@@ -62,7 +62,7 @@ class SeriesTable:
     @property
     def step(self):
         """Median number of days from one date to the next; 0 for a single date."""
-        return _median_gap(self.dates)
+        return median_step(self.dates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ def read_series(path, *, bands=None, step=None):
         infinite values, two rows of one sample and date, no observation at all, a
         grid of too many dates.
     """
-    frame = _read(path, text=("sample", "date"), numeric=bands)
+    frame = read_columns(path, text=("sample", "date"), numeric=bands)
     names = [name for name in frame.columns if name not in ("sample", "date")]
     if not names:
         raise ValueError(
@@ -156,8 +156,8 @@ def read_series(path, *, bands=None, step=None):
             "more per band."
         )
     sample = _sample_column(frame, path)
-    days = _date_column(frame, path)
-    values = [_band_column(frame, name, path) for name in names]
+    days = date_column(frame, path)
+    values = [number_column(frame, name, path) for name in names]
 
     pandas = import_optional("pandas", extra="io", purpose="Reading tables")
     codes, samples = pandas.factorize(sample)
@@ -167,7 +167,7 @@ def read_series(path, *, bands=None, step=None):
         rows = rows[np.lexsort((rows, days[rows], codes[rows]))]
         raise ValueError(
             f"{path}: {len(rows)} rows repeat a sample and date: "
-            + _some(f"row {r + 1} ({samples[codes[r]]}, {days[r]})" for r in rows)
+            + name_some(f"row {r + 1} ({samples[codes[r]]}, {days[r]})" for r in rows)
             + "; wanted one row per sample and day."
         )
 
@@ -188,7 +188,7 @@ def read_series(path, *, bands=None, step=None):
         X, dates = composite(values, codes, days, step=step)
     else:
         X, dates = _on_own_dates(values, codes, days)
-    when = _nearest(days, dates)
+    when = nearest_date(days, dates)
     first = np.full(len(samples), len(dates))
     np.minimum.at(first, codes, when)
     last = np.zeros(len(samples), dtype=int)
@@ -240,15 +240,15 @@ def read_labels(path, series):
         or label, an unreadable date, a sample that is unknown or has two labels,
         a date too far from the acquisitions of the sample.
     """
-    frame = _read(path, text=("sample", "date", "label"), numeric=())
+    frame = read_columns(path, text=("sample", "date", "label"), numeric=())
     sample = _sample_column(frame, path)
-    days = _date_column(frame, path)
+    days = date_column(frame, path)
     label = frame["label"]
     empty = np.flatnonzero(label.isna() | (label.astype(str).str.strip() == ""))
     if len(empty):
         raise ValueError(
-            f"{path}: no label in {_rows(empty)}; leave the row out where the sample "
-            "has no label."
+            f"{path}: no label in {name_rows(empty)}; leave the row out where the "
+            "sample has no label."
         )
     position = {str(name): i for i, name in enumerate(series.samples)}
     where = np.array([position.get(str(name), -1) for name in sample])
@@ -256,7 +256,7 @@ def read_labels(path, series):
     if len(unknown):
         raise ValueError(
             f"{path}: {len(unknown)} label(s) of samples that the series lack: "
-            + _some(f"row {r + 1} ({sample[r]})" for r in unknown)
+            + name_some(f"row {r + 1} ({sample[r]})" for r in unknown)
             + "."
         )
     count = np.bincount(where, minlength=len(series.samples))
@@ -264,7 +264,7 @@ def read_labels(path, series):
     if len(repeated):
         raise ValueError(
             f"{path}: {len(repeated)} rows label a sample again: "
-            + _some(f"row {r + 1} ({sample[r]})" for r in repeated)
+            + name_some(f"row {r + 1} ({sample[r]})" for r in repeated)
             + "; wanted one label per sample."
         )
     acquired, distance = _nearest_acquisition(where, days, series)
@@ -274,12 +274,12 @@ def read_labels(path, series):
             f"{path}: {len(far)} label date(s) more than half the median step "
             f"({series.step / 2:g} days) from any acquisition of the sample with an "
             "observed band: "
-            + _some(f"row {r + 1} ({sample[r]}, {days[r]})" for r in far)
+            + name_some(f"row {r + 1} ({sample[r]}, {days[r]})" for r in far)
             + "."
         )
-    time = _nearest(acquired, series.dates)
+    time = nearest_date(acquired, series.dates)
     order = np.argsort(where)
-    return where[order], _label_values(label)[order], time[order]
+    return where[order], label_values(label)[order], time[order]
 
 
 def dynamic_labels_table(result):
@@ -499,7 +499,7 @@ def _kind(path):
     raise ValueError(f"{path}: unknown ending; wanted .csv, .csv.gz or .parquet.")
 
 
-def _read(path, *, text, numeric):
+def read_columns(path, *, text, numeric):
     """Columns `text` and `numeric` (None: all others) as a frame with rows."""
     pandas = import_optional("pandas", extra="io", purpose="Reading tables")
     kind = _kind(path)
@@ -583,17 +583,17 @@ def _wanted_columns(path, names, text, numeric):
             f"{path}: column {names.index('') + 1} has no name; every band needs one."
         )
     if repeated and repeated != [""]:
-        raise ValueError(f"{path}: repeated column(s) {_some(repeated)}.")
+        raise ValueError(f"{path}: repeated column(s) {name_some(repeated)}.")
     if numeric is None:
         numeric = [name for name in names if name not in text]
     if set(numeric) & set(text):
-        raise ValueError(f"{path}: {_some(text)} are no bands.")
+        raise ValueError(f"{path}: {name_some(text)} are no bands.")
     wanted = [*text, *dict.fromkeys(numeric)]
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ValueError(
-            f"{path}: missing column(s) {_some(missing)}; found "
-            f"{_some(map(repr, names), 12)}"
+            f"{path}: missing column(s) {name_some(missing)}; found "
+            f"{name_some(map(repr, names), 12)}"
             + ("; columns are separated by commas." if len(names) == 1 else ".")
         )
     return wanted
@@ -603,11 +603,11 @@ def _sample_column(frame, path):
     sample = frame["sample"]
     empty = np.flatnonzero(sample.isna() | (sample.astype(str).str.strip() == ""))
     if len(empty):
-        raise ValueError(f"{path}: no sample in {_rows(empty)}.")
+        raise ValueError(f"{path}: no sample in {name_rows(empty)}.")
     return sample.to_numpy()
 
 
-def _date_column(frame, path):
+def date_column(frame, path):
     """The dates as datetime64[D], whatever the column holds."""
     pandas = import_optional("pandas", extra="io", purpose="Reading tables")
     column = frame["date"]
@@ -623,7 +623,7 @@ def _date_column(frame, path):
     if len(bad):
         raise ValueError(
             f"{path}: {len(bad)} unreadable date(s): "
-            + _some(f"row {r + 1} ({column.iloc[r]!r})" for r in bad)
+            + name_some(f"row {r + 1} ({column.iloc[r]!r})" for r in bad)
             + "; wanted ISO 8601, such as 2020-01-31."
         )
     if parsed.dt.tz is not None:
@@ -631,7 +631,7 @@ def _date_column(frame, path):
     return parsed.to_numpy().astype("datetime64[D]")
 
 
-def _band_column(frame, name, path):
+def number_column(frame, name, path):
     """A band as float32 or float64, NaN where not observed."""
     pandas = import_optional("pandas", extra="io", purpose="Reading tables")
     types = pandas.api.types
@@ -642,7 +642,7 @@ def _band_column(frame, name, path):
         if len(bad):
             raise ValueError(
                 f"{path}: column {name!r} is not numeric: "
-                + _some(f"row {r + 1} ({column.iloc[r]!r})" for r in bad)
+                + name_some(f"row {r + 1} ({column.iloc[r]!r})" for r in bad)
                 + "; wanted numbers, or empty cells where not observed."
             )
         column = numbers
@@ -657,13 +657,13 @@ def _band_column(frame, name, path):
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise ValueError(
-            f"{path}: column {name!r} has infinite values in {_rows(infinite)}; "
+            f"{path}: column {name!r} has infinite values in {name_rows(infinite)}; "
             "leave a cell empty where not observed."
         )
     return values
 
 
-def _label_values(label):
+def label_values(label):
     """Labels as an array that scikit-learn takes for classes."""
     values = label.to_numpy()
     if values.dtype.kind in "iub":
@@ -705,21 +705,21 @@ def _nearest_acquisition(where, days, series):
     return take[0], take[1]
 
 
-def _nearest(days, dates):
+def nearest_date(days, dates):
     """Index of the nearest date, the later one halfway, as `composite` has it."""
     days, dates = days.astype(np.int64), dates.astype(np.int64)
     return np.searchsorted(dates[:-1] + dates[1:], 2 * days, side="right")
 
 
-def _median_gap(dates):
+def median_step(dates):
     return float(np.median(np.diff(dates) / _DAY)) if len(dates) > 1 else 0.0
 
 
-def _rows(rows):
-    return "row(s) " + _some(str(row + 1) for row in rows)
+def name_rows(rows):
+    return "row(s) " + name_some(str(row + 1) for row in rows)
 
 
-def _some(items, limit=5):
+def name_some(items, limit=5):
     """The first few, and how many more."""
     items = list(items)
     shown = ", ".join(items[:limit])

@@ -447,6 +447,14 @@ def region():
     return make
 
 
+def test_a_region_in_degrees_lies_on_the_earth(region):
+    """Else its points lie at latitudes that no other system knows."""
+    with pytest.raises(ValueError, match="resolution must be in degrees.*got 10"):
+        region(crs="EPSG:4326")
+    cube = region(crs="EPSG:4326", resolution=1e-4).cube
+    assert abs(cube["y"]).max() < 90 and cube.rio.crs.is_geographic
+
+
 def test_a_region_is_a_cube_with_dates_bands_and_a_place(region):
     """Anything that takes cubes takes it as it comes."""
     data = region(n_classes=4, n_bands=4, period=12, crs="EPSG:32736", resolution=30)

@@ -48,6 +48,44 @@ def test_too_many_or_repeated_classes_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("classes", "error", "message"),
+    [
+        (["a", 1], TypeError, "classes mixes strings and other labels"),
+        ([1.0, np.nan], ValueError, "classes has a missing label, nan"),
+        ([None, "a"], ValueError, "classes has a missing label, None"),
+        ([[1, 2]], ValueError, r"classes has the shape \(1, 2\)"),
+        (5, ValueError, r"classes has the shape \(\)"),
+        ([], ValueError, r"classes has the shape \(0,\)"),
+    ],
+)
+def test_what_is_no_list_of_classes_is_refused(classes, error, message):
+    """Else a legend names classes that nobody gave."""
+    with pytest.raises(error, match=message):
+        class_codes(classes)
+    with pytest.raises(error, match=message):
+        flag_attributes(classes)
+
+
+def test_meanings_are_words_and_each_another():
+    """Other programs split them at blanks, and know a class by its word."""
+    names = ["a b", "a_b", "", " ", "forêt claire", "grass/herbs (dry)", "Wiese+", "水"]
+    attributes = flag_attributes(names)
+    meanings = dict(
+        zip(attributes["classes"], attributes["flag_meanings"].split(), strict=True)
+    )
+    assert meanings == {
+        "": "class_0",
+        " ": "class_1",
+        "a b": "a_b",
+        "a_b": "a_b_2",
+        "forêt claire": "foret_claire",
+        "grass/herbs (dry)": "grass_herbs_dry_",
+        "Wiese+": "Wiese+",
+        "水": "class_7",
+    }
+
+
+@pytest.mark.parametrize(
     "classes", [["winter crop", "bog"], [7, 3, 200], ["only one"], range(255)]
 )
 def test_attributes_round_trip_also_through_a_file(classes, tmp_path):

@@ -246,3 +246,94 @@ def test_a_cube_without_a_place_is_refused(region, points):
     zigzag[5] = zigzag[3]
     with pytest.raises(ValueError, match="'x' that neither rises nor falls"):
         sample_cube(region.cube.assign_coords(x=zigzag), points)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([10, 20, 30], [10, 20, 30]),
+        ([10.0, 20.0, 30.0], [10, 20, 30]),
+        (["10", "20", "30"], [10, 20, 30]),
+        ([1.5, 20.0, 30.0], ["1.5", "20.0", "30.0"]),
+        (["010", "10", "2"], ["010", "10", "2"]),
+        ([True, False, True], ["True", "False", "True"]),
+        (["oats ", "rye", "3"], ["oats", "rye", "3"]),
+    ],
+)
+def test_labels_are_the_same_whatever_the_file(
+    region, points, tmp_path, labels, expected
+):
+    # Else a model of one file does not know the classes of the other.
+    some = points.iloc[:3].assign(label=labels)
+    degrees = some.to_crs("EPSG:4326")
+    table = degrees.drop(columns="geometry").assign(
+        lon=degrees.geometry.x, lat=degrees.geometry.y
+    )
+    degrees.to_file(tmp_path / "p.geojson")
+    table.to_csv(tmp_path / "p.csv", index=False)
+    for given in (some, tmp_path / "p.geojson", tmp_path / "p.csv"):
+        found = sample_cube(region.cube, given).y
+        assert found.tolist() == expected
+        assert found.dtype.kind == ("i" if isinstance(expected[0], int) else "U")
+
+
+def test_a_label_within_a_gap_is_told_of(region, points):
+    # Else what was seen in spring is learnt from the images of autumn.
+    gap = region.cube.isel(time=[0, 1, 2, 20, 21, 22])
+    dates = gap["time"].values.astype("datetime64[D]")
+    days = [dates[2] + 30, dates[2] + 31, dates[3] - 100]
+    some = points.iloc[:3].assign(date=[str(day) for day in days])
+    told = rf"2 of 3 labels .* 30 days .*: row 2 \({days[1]}, 31 days\), row 3"
+    with pytest.warns(UserWarning, match=told):
+        assert sample_cube(gap, some).label_time.tolist() == [2, 2, 3]
+
+
+def test_points_without_a_place_are_no_points_outside(region, points):
+    table = pandas.DataFrame(points.drop(columns="geometry"))
+    table["x"], table["y"] = points.geometry.x, points.geometry.y
+    where = r"points: no coordinates in row\(s\) 2"
+    for name in ("x", "y"):
+        bad = table.copy()
+        bad.loc[bad.index[1], name] = np.nan
+        with pytest.raises(ValueError, match=where):
+            sample_cube(region.cube, bad, crs=points.crs)
+    bad = points.set_geometry(
+        [points.geometry.iloc[0], Point(np.nan, 1), *points.geometry[2:]]
+    )
+    with pytest.raises(ValueError, match=r"in row\(s\) 2"):
+        sample_cube(region.cube, bad.set_crs(points.crs))
+    comma = table.assign(x=table["x"].astype(str).str.replace(".", ","))
+    with pytest.raises(ValueError, match="points: column 'x' is not numeric: row 1"):
+        sample_cube(region.cube, comma, crs=points.crs)
+    for name in ("label", "x"):
+        twice = pandas.concat([table, table[[name]]], axis=1)
+        with pytest.raises(ValueError, match=rf"repeated column\(s\) \['{name}'\]"):
+            sample_cube(region.cube, twice, crs=points.crs)
+
+
+def test_longitudes_of_a_whole_turn_get_a_hint(region, points):
+    cube = region.cube.drop_vars("spatial_ref").rename(y="lat", x="lon")
+    cube = cube.assign_coords(lat=np.linspace(9, 10, 12), lon=np.linspace(290, 306, 17))
+    cube = cube.rio.write_crs("EPSG:4326")
+    table = pandas.DataFrame({"label": ["a", "b"], "date": points["date"].iloc[0]})
+    west = table.assign(lon=[-60.0, -61.0], lat=9.5)
+    with pytest.raises(ValueError, match="a whole turn away: bring 'lon' of the cube"):
+        sample_cube(cube, west)
+    turned = cube.assign_coords(lon=(cube["lon"] + 180) % 360 - 180).sortby("lon")
+    assert len(sample_cube(turned, west).y) == 2
+    with pytest.raises(ValueError, match="none of the 2 points.*EPSG:4326.$"):
+        sample_cube(cube, west.assign(lon=10.0))
+
+
+def test_names_of_bands_are_remembered_also_as_numbers(region, points):
+    numbered = region.cube.assign_coords(band=np.arange(1, 7))
+    data = sample_cube(numbered, points)
+    assert data.X["band"].values.tolist() == list("123456")
+    alone = sample_cube(region.cube, points, bands="B8")
+    assert alone.X["band"].values.tolist() == ["B8"]
+
+
+def test_a_pixel_with_its_crs_among_the_attributes(region, points):
+    one = region.cube.isel(x=[3], y=[2]).drop_vars("spatial_ref").drop_encoding()
+    with pytest.raises(ValueError, match="single cell along 'y' and no transform"):
+        sample_cube(one.assign_attrs(crs="EPSG:32633"), points)

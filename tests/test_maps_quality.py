@@ -10,7 +10,7 @@ import rioxarray  # noqa: F401
 import xarray as xr
 
 from sktasgen.maps import mask_cube
-from sktasgen.maps.cubes import as_cube
+from sktasgen.maps.cubes import as_cube, cell_edges, crs_of
 
 DATES = np.array(["2020-01-05", "2020-02-04"], "M8[ns]")
 
@@ -279,12 +279,176 @@ def test_code_band_that_is_absent_or_ambiguous(mixed):
         ({"kind": "Fmask"}, ValueError),
         ({"valid_range": 3}, ValueError),
         ({"valid_range": (2, 1)}, ValueError),
+        ({"valid_range": ("a", "b")}, ValueError),
+        ({"valid_range": (0, np.nan)}, ValueError),
         ({"scale": "1"}, TypeError),
-        ({"offset": None}, TypeError),
+        ({"scale": np.nan}, ValueError),
+        ({"scale": 0}, ValueError),
+        ({"offset": "0"}, TypeError),
+        ({"offset": np.inf}, ValueError),
         ({"nodata": "0"}, TypeError),
+        ({"nodata": True}, TypeError),
+        ({"keep_snow": "no"}, TypeError),
         ({"quality": 3}, TypeError),
     ],
 )
 def test_arguments_that_are_none(mixed, options, error):
     with pytest.raises(error, match=f"^{next(iter(options))} is "):
         mask_cube(mixed, **options)
+
+
+def test_codes_of_a_wrong_kind_are_named_in_a_line(mixed):
+    values = mixed.sel(band=["red", "nir"])
+    codes = mixed.sel(band="SCL").rename("SCL")
+    with pytest.raises(TypeError, match="^quality is of type ndarray; expected the"):
+        mask_cube(values, codes.values)
+    with pytest.raises(TypeError, match="^quality has values of dtype <U"):
+        mask_cube(values, codes.astype(str))
+
+
+def test_codes_without_dates_are_not_laid_on_sorted_ones(mixed):
+    # Else the clouds of one date are taken out of another.
+    values = mixed.sel(band=["red", "nir"]).isel(time=[1, 0])
+    codes = mixed.sel(band="SCL").isel(time=[1, 0]).rename("SCL")
+    with pytest.raises(ValueError, match="quality has no dates"):
+        mask_cube(values, codes.drop_vars("time"))
+    masked = mask_cube(values, codes, nodata=-9, scale=2, offset=1)
+    np.testing.assert_array_equal(masked.values, expected_of_mixed(mixed))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_codes_beside_a_variable_with_bands(mixed, lazy):
+    # Else they are left out without a word, and no cloud is masked.
+    values = mixed.sel(band=["red", "nir"])
+    values = values.assign_coords(wavelength=("band", [0.6, 0.8]))
+    codes = mixed.sel(band="SCL", drop=True).rename("SCL")
+    dataset = xr.Dataset({"reflectance": values, "SCL": codes})
+    if lazy:
+        dataset = dataset.chunk(time=1)
+    for quality in (None, "SCL"):
+        masked = mask_cube(dataset, quality, nodata=-9, scale=2, offset=1)
+        np.testing.assert_array_equal(masked.values, expected_of_mixed(mixed))
+        assert masked.rio.crs == "EPSG:32633"
+        assert (masked.chunks is not None) == lazy
+    assert list(as_cube(dataset)["band"].values) == ["red", "nir", "SCL"]
+    assert list(as_cube(dataset, ["SCL", "red"])["band"].values) == ["SCL", "red"]
+    with pytest.raises(ValueError, match=r"bands without names in 'reflectance'.*SCL"):
+        as_cube(dataset.drop_vars(["band", "wavelength"]))
+
+
+def test_scales_that_attributes_state(mixed):
+    # Else they are thrown away and the values are of no unit.
+    stored = cube_of(np.array([[[4, -999]]], "int16"), names=["red"], dates=DATES[:1])
+    stored.attrs = {"scale_factor": 0.5, "add_offset": 1.0, "missing_value": -999}
+    masked = mask_cube(stored)
+    np.testing.assert_array_equal(masked.values.ravel(), [3, np.nan])
+    assert masked.attrs == {}
+    for given in ({"scale": 0.5}, {"offset": 0}):
+        with pytest.raises(ValueError, match="cube 'reflectance' state scale_factor=0"):
+            mask_cube(stored, **given)
+    stored.attrs.update(scale_factor=1, add_offset=0)
+    np.testing.assert_array_equal(
+        mask_cube(stored, scale=2).values.ravel(), [8, np.nan]
+    )
+
+    dataset = mixed.to_dataset("band").assign_attrs(scale_factor=3.0)  # of no band
+    dataset["red"].attrs = {"scale_factor": 2.0, "add_offset": 1.0, "nodata": -9}
+    dataset["SCL"].attrs["scale_factor"] = 7.0  # codes stay codes
+    masked = mask_cube(dataset, valid_range=(1, 7))  # before scaling
+    expected = expected_of_mixed(mixed)[:, 0]
+    expected[expected > 15] = np.nan
+    np.testing.assert_array_equal(masked.sel(band="red").values, expected)
+    with pytest.raises(ValueError, match="attribute scale_factor=.1. 2..; expected a"):
+        mask_cube(stored.assign_attrs(scale_factor=[1.0, 2.0]))
+
+
+def test_masking_takes_one_step_for_a_chunk(mixed):
+    # Else the graph of a folder of GeoTIFFs is many times that of reading it.
+    lazy = mixed.chunk({"time": 1, "x": 1})
+    options = {"scale": 2, "offset": 1, "nodata": -9, "valid_range": (0, 20)}
+    masked = mask_cube(lazy, **options)
+    # Of each chunk: its bands and its codes are cut out, brought together and masked.
+    added = len(masked.__dask_graph__()) - len(lazy.__dask_graph__())
+    assert added <= 7 * lazy.data.npartitions
+    wanted = expected_of_mixed(mixed)
+    np.testing.assert_array_equal(masked.values, wanted)
+
+
+def test_only_images_of_a_dataset_are_bands(mixed):
+    # Else a table of cloud cover by date is taken for a band.
+    dataset = mixed.to_dataset("band")
+    dataset["cloud_cover"] = ("time", [0.1, 0.9])
+    dataset["time_bnds"] = (("time", "nv"), np.zeros((2, 2)))
+    dataset["height"] = (("y", "x"), np.zeros((2, 2)))
+    xr.testing.assert_identical(as_cube(dataset), as_cube(mixed.to_dataset("band")))
+    with pytest.raises(ValueError, match=r"found {'cloud_cover': \('time',\)}"):
+        as_cube(dataset[["cloud_cover"]])
+
+
+def test_names_of_bands_are_text(mixed):
+    # Else an estimator does not remember them, and other bands pass for its own.
+    numbered = mixed.assign_coords(band=("band", [1, 2, 3], {"about": "bands"}))
+    cube = as_cube(numbered)
+    assert cube["band"].values.tolist() == ["1", "2", "3"]
+    assert cube["band"].attrs == {"about": "bands"}
+    np.testing.assert_array_equal(as_cube(numbered, [3])[:, 0], mixed[:, 2])
+    np.testing.assert_array_equal(as_cube(mixed, "nir")[:, 0], mixed[:, 2])
+    with pytest.raises(ValueError, match="bands is empty"):
+        as_cube(mixed, [])
+    with pytest.raises(ValueError, match=r"bands names \['red'\] more than once"):
+        as_cube(mixed, np.array(["red", "nir", "red"]))
+    with pytest.raises(ValueError, match=r"lacks the bands \['B2'\]; it has \['red', "):
+        as_cube(mixed.to_dataset("band"), np.array(["B2"]))
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use:FutureWarning")
+@pytest.mark.parametrize("kind", ["attribute", "accessor", "Dataset"])
+def test_crs_that_is_no_coordinate(mixed, kind):
+    # Else the maps lie nowhere, though the cube did not.
+    bare = mixed.drop_vars("spatial_ref").drop_encoding()
+    if kind == "accessor":
+        cube = bare.rio.set_crs("EPSG:32633")
+    else:
+        cube = bare.assign_attrs(crs="EPSG:32633")
+    if kind == "Dataset":
+        cube = bare.to_dataset("band").assign_attrs(crs="EPSG:32633")
+    before = cube.copy(deep=True)
+    found = as_cube(cube)
+    assert "spatial_ref" in found.coords and found.rio.crs == "EPSG:32633"
+    assert (found + 1).rio.crs == "EPSG:32633"
+    xr.testing.assert_identical(cube, before)
+    unknown = as_cube(bare.assign_attrs(crs="of the village"))
+    with pytest.raises(ValueError, match="no coordinate reference system"):
+        crs_of(unknown)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ([np.nan, np.nan], ValueError, "'x' with NaN"),
+        ([1.0, 1.0], ValueError, "'x' that neither rises nor falls"),
+        (["a", "b"], TypeError, "'x' of dtype <U1"),
+    ],
+)
+def test_coordinates_that_place_no_pixel(mixed, x, error, message):
+    with pytest.raises(error, match=message):
+        as_cube(mixed.assign_coords(x=x))
+
+
+def test_dates_with_a_zone_are_refused(mixed):
+    zoned = mixed.assign_coords(time=pd.DatetimeIndex(DATES, tz="America/Lima"))
+    with pytest.raises(TypeError, match="Lima.*; expected datetime64 without a time z"):
+        as_cube(zoned)
+
+
+def test_edges_of_cells(mixed):
+    np.testing.assert_array_equal(cell_edges(mixed, "y"), [15, 5, -5])
+    np.testing.assert_array_equal(
+        cell_edges(mixed.to_dataset("band"), "x"), [-5, 5, 15]
+    )
+    placed = mixed.rio.write_transform().isel(x=[1], y=[1])
+    np.testing.assert_array_equal(cell_edges(placed, "x"), [5, 15])
+    with pytest.raises(ValueError, match="single cell along 'x' and no transform"):
+        cell_edges(mixed.isel(x=[1]).drop_vars("spatial_ref"), "x")
+    with pytest.raises(ValueError, match="no coordinates along 'x'"):
+        cell_edges(mixed.drop_vars("x"), "x")

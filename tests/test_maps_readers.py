@@ -187,6 +187,20 @@ def test_store_without_a_cube_says_what_is_missing(tmp_path):
         open_cube(tmp_path / "a.nc")
 
 
+def test_store_with_a_quality_variable_beside_the_bands(tmp_path, known):
+    codes = xr.full_like(known.isel(band=0, drop=True), 4).astype("uint8")
+    dataset = known.to_dataset(name="reflectance")
+    dataset["SCL"] = codes
+    dataset["cloud_cover"] = ("time", np.zeros(known.sizes["time"]))
+    dataset = dataset[["cloud_cover", "SCL", "reflectance"]]
+    write_store(dataset.chunk(time=1, y=4), tmp_path / "cube.zarr")
+    cube = open_cube(tmp_path / "cube.zarr")
+    assert cube["band"].values.tolist() == [*BANDS, "SCL"]
+    assert (cube.sel(band="SCL") == 4).all()
+    np.testing.assert_array_equal(cube.isel(band=slice(len(BANDS))), known)
+    assert cube.chunks[2][0] == 4 and cube.chunks[0] == (1,) * known.sizes["time"]
+
+
 def test_absent_band_is_named(tmp_path, known):
     write_store(known.to_dataset(), tmp_path / "cube.nc")
     with pytest.raises(ValueError, match=r"lacks the bands \['swir'\]"):

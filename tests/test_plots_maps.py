@@ -1,5 +1,6 @@
 """Pictures of maps: each pixel is drawn where it lies, in the colour of its class."""
 
+import datetime
 import os
 import sys
 from pathlib import Path
@@ -152,6 +153,8 @@ def test_changes_are_coloured_by_date(ax):
         ("2020-04-20", [1]),
         (["2019", "2020-07-01", "2030-01-01"], [0, 2, 3]),
         (np.array(["2020-12-01"], "datetime64[D]"), [3]),
+        ([3, "2020-04-20", datetime.date(2020, 1, 2)], [3, 1, 0]),
+        (np.datetime64("2020-07-01T12", "h"), [2]),
     ],
 )
 def test_dates_by_index_or_nearest(ax, asked, drawn):
@@ -326,6 +329,12 @@ def test_bad_labels_are_named(ax, spoil, error, message):
         (1.5, "dates=1.5; expected indices"),
         ("soon", "dates='soon'; expected indices"),
         (["2020-01-01", "NaT"], "dates=.*missing date"),
+        ([0, "2020-01-01"], "dates=.* asks for 2020-01-01 more than once"),
+        ([0, -2], "dates=.* asks for 2020-01-01 more than once"),
+        ("20200401", "dates='20200401'; .*of the year 20200401"),
+        ([True], "dates=.*of type bool"),
+        (slice(2), "dates=.*of type slice"),
+        ([None], "dates=.*of type NoneType"),
     ],
 )
 def test_bad_dates_are_named(ax, dates, message):
@@ -345,6 +354,20 @@ def test_bad_changes_are_named(ax):
         MapDisplay(labels, dated.values).plot(ax=ax)
     with pytest.raises(ValueError, match="change_date has .*'x': 1}; expected.*'x': 2"):
         MapDisplay(labels, dated[:, :1]).plot(ax=ax)
+    moved = dated.assign_coords(x=dated["x"] + 10)
+    with pytest.raises(ValueError, match="change_date has another 'x' than labels"):
+        MapDisplay(labels, moved).plot(ax=ax)
+    rounded = dated.assign_coords(x=dated["x"].astype("float32") + np.float32(1e-3))
+    assert MapDisplay(labels, rounded).plot(ax=ax).axes_
+
+
+@pytest.mark.parametrize("code", [-1, 256, 0.5])
+def test_codes_that_are_none_are_named(ax, code):
+    """Else -1 is drawn as the class of code 255, and 256 as that of 0."""
+    labels = maps([[[0, 1]]])
+    labels = labels.copy(data=np.array([[[0, code]]]))
+    with pytest.raises(ValueError, match=f"labels has the code {code}; expected 0 to"):
+        MapDisplay(labels).plot(ax=ax)
 
 
 @pytest.mark.parametrize(

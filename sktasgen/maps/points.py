@@ -1,5 +1,6 @@
 """Labelled points to the series of their pixels."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ from sklearn.utils import Bunch
 from .. import tables
 from .._optional import import_optional
 from .._warnings import warn
-from .cubes import as_cube, crs_of, import_xarray
+from .cubes import as_cube, cell_edges, crs_of, import_xarray
 
 _TABLES = (".csv", ".csv.gz", ".parquet")
 _COORDINATES = (("lon", "lat"), ("x", "y"))
 _DAY = np.timedelta64(1, "D")
+_USUAL_GAP = 30  # days between a label and its date that nobody needs to be told of
+_INTEGER = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
 
 
 def read_points(path, *, crs=None):
@@ -45,7 +48,7 @@ def read_points(path, *, crs=None):
     geopandas = import_optional("geopandas", extra="geo", purpose="Reading points")
     path = Path(path)
     if path.name.lower().endswith(_TABLES):
-        return _points_of_table(geopandas, path, crs)
+        return _points_of_table(path, crs)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
@@ -62,11 +65,11 @@ def read_points(path, *, crs=None):
     return frame if crs is None else frame.set_crs(crs)
 
 
-def _points_of_table(geopandas, path, crs):
+def _points_of_table(path, crs):
     header = None
     for names in _COORDINATES:
         try:
-            frame = tables._read(path, text=("date", "label"), numeric=names)
+            frame = tables.read_columns(path, text=("date", "label"), numeric=names)
         except ValueError as error:
             header = header or error
             continue
@@ -80,15 +83,24 @@ def _points_of_table(geopandas, path, crs):
             f"{path}: crs is not known of the columns x and y: say which coordinate "
             "reference system they are in, such as crs='EPSG:32633'."
         )
-    x, y = (tables._band_column(frame, name, path) for name in names)
+    return _with_points(frame, names, crs, path)[["label", "date", "geometry"]]
+
+
+def _with_points(frame, names, crs, where):
+    """A GeoDataFrame of a table with columns of coordinates."""
+    geopandas = import_optional("geopandas", extra="geo", purpose="Points")
+    x, y = (tables.number_column(frame, name, where) for name in names)
+    _refuse_nowhere(x, y, where)
+    if crs is None and names[0] == "lon":
+        crs = "EPSG:4326"
+    geometry = geopandas.points_from_xy(x, y)
+    return geopandas.GeoDataFrame(frame, geometry=geometry, crs=crs)
+
+
+def _refuse_nowhere(x, y, where):
     empty = np.flatnonzero(np.isnan(x) | np.isnan(y))
     if len(empty):
-        raise ValueError(f"{path}: no coordinates in {tables._rows(empty)}.")
-    return geopandas.GeoDataFrame(
-        frame[["label", "date"]],
-        geometry=geopandas.points_from_xy(x, y),
-        crs="EPSG:4326" if crs is None else crs,
-    )
+        raise ValueError(f"{where}: no coordinates in {tables.name_rows(empty)}.")
 
 
 def sample_cube(cube, points, *, bands=None, crs=None):
@@ -100,12 +112,13 @@ def sample_cube(cube, points, *, bands=None, crs=None):
     ----------
     cube : xarray.DataArray or xarray.Dataset
         With the dimensions time, band, y and x, and a coordinate reference system;
-        see `open_cube`. Only the pixels with points are read.
+        see `open_cube`. Only the pixels with points are read, but of a Dataset of a
+        variable for each band only where it is chunked, as by ``chunks={}``.
     points : geopandas.GeoDataFrame, pandas.DataFrame, str or path
         Points with the columns ``label`` and ``date``, at which the label holds; in
         any coordinate reference system. A DataFrame or table (.csv, .parquet) has
         the columns ``lon`` and ``lat``, or ``x`` and ``y``. See `read_points`.
-    bands : list of str, default=None
+    bands : str or list of str, default=None
         Bands wanted, in this order; None takes all of the cube.
     crs : str, int or `pyproj.CRS`, default=None
         Coordinate reference system of points that do not come with one. None takes
@@ -116,7 +129,9 @@ def sample_cube(cube, points, *, bands=None, crs=None):
     sklearn.utils.Bunch
         - X : xarray.DataArray of shape (n_samples, n_bands, n_timesteps), float32 in
           the units of `cube`. An estimator fitted on it remembers the bands' names.
-        - y : ndarray of shape (n_samples,), the labels.
+        - y : ndarray of shape (n_samples,), the labels: int where all are integers,
+          however the file wrote them (``10``, ``10.0`` or ``"10"``, but no ``"010"``);
+          else str.
         - label_time : ndarray of shape (n_samples,) of int, the index of the date of
           the cube nearest to that of each label, the later one halfway.
         - dates : ndarray of shape (n_timesteps,) of datetime64[D], for the
@@ -130,15 +145,16 @@ def sample_cube(cube, points, *, bands=None, crs=None):
         If xarray, rioxarray or geopandas is missing.
     TypeError, ValueError
         If the cube is not as described, or has no coordinate reference system; if
-        points lack a column, a label, a readable date, a geometry that is a point,
-        or a coordinate reference system; if a label's date is more than half the
-        median step before the first or after the last date of the cube; or if no
-        point lies inside the cube.
+        points lack a column or have it twice, or lack a label, a readable date, a
+        geometry that is a point, or a coordinate reference system; if a label's date
+        is more than half the median step before the first or after the last date of
+        the cube; or if no point lies inside the cube.
 
     Warns
     -----
     UserWarning
-        If points lie outside the cube: these are left out.
+        If points lie outside the cube: these are left out. If labels are further from
+        their date than 30 days and the median step, as where the cube has a gap.
 
     See Also
     --------
@@ -162,21 +178,23 @@ def sample_cube(cube, points, *, bands=None, crs=None):
     where = points if isinstance(points, str | Path) else "points"
     frame = _as_points(points, crs, where).to_crs(crs_of(cube))
     y = _labels(frame, where)
-    days = tables._date_column(frame, where)
+    days = tables.date_column(frame, where)
 
     y_dim, x_dim = cube.dims[2:]
     row = _nearest_cell(cube, y_dim, frame.geometry.y.to_numpy())
     column = _nearest_cell(cube, x_dim, frame.geometry.x.to_numpy())
     inside = np.flatnonzero((row >= 0) & (column >= 0))
+    hint = _hint_of_turn(cube, frame.geometry.x.to_numpy()[column < 0])
     if not len(inside):
         raise ValueError(
             f"{where}: none of the {len(frame)} points lies inside the cube, which "
             f"spans {_span(cube, x_dim)} and {_span(cube, y_dim)} in {crs_of(cube)}."
+            + hint
         )
     if len(inside) < len(frame):
         warn(
             f"{where}: {len(frame) - len(inside)} of {len(frame)} points lie outside "
-            "the cube and are left out."
+            f"the cube and are left out.{hint}"
         )
     dates = cube["time"].values.astype("datetime64[D]")
     label_time = _nearest_date(days[inside], dates, inside, where)
@@ -201,6 +219,7 @@ def _as_points(points, crs, where):
         raise ValueError(
             f"{where}: missing column(s) {missing}; found {list(frame.columns)}."
         )
+    _refuse_repeats(frame, ("label", "date"), where)
     if len(frame) == 0:
         raise ValueError(f"{where}: holds no points.")
     if frame.crs is None:
@@ -214,10 +233,18 @@ def _as_points(points, crs, where):
         kinds = sorted({str(kind) for kind in geometry.geom_type.iloc[wrong]})
         raise ValueError(
             f"{where}: {len(wrong)} geometries are no points, but {kinds}, in "
-            f"{tables._rows(wrong)}; expected points, such as representative_point() "
-            "gives of polygons."
+            f"{tables.name_rows(wrong)}; expected points, such as "
+            "representative_point() gives of polygons."
         )
+    _refuse_nowhere(geometry.x.to_numpy(), geometry.y.to_numpy(), where)
     return frame
+
+
+def _refuse_repeats(frame, names, where):
+    columns = list(frame.columns)
+    repeated = [name for name in names if columns.count(name) > 1]
+    if repeated:
+        raise ValueError(f"{where}: repeated column(s) {repeated}; expected one each.")
 
 
 def _frame_of_points(points, crs):
@@ -227,10 +254,8 @@ def _frame_of_points(points, crs):
     columns = list(getattr(points, "columns", []))
     for x, y in _COORDINATES:
         if x in columns and y in columns:
-            if crs is None and x == "lon":
-                crs = "EPSG:4326"
-            geometry = geopandas.points_from_xy(points[x], points[y])
-            return geopandas.GeoDataFrame(points, geometry=geometry, crs=crs)
+            _refuse_repeats(points, (x, y), "points")
+            return _with_points(points, (x, y), crs, "points")
     raise TypeError(
         f"points is of type {type(points).__name__} with the columns {columns}; "
         "expected a GeoDataFrame, a DataFrame with lon and lat or x and y, or a path."
@@ -241,39 +266,20 @@ def _labels(frame, where):
     label = frame["label"]
     empty = np.flatnonzero(label.isna() | (label.astype(str).str.strip() == ""))
     if len(empty):
-        raise ValueError(f"{where}: no label in {tables._rows(empty)}.")
-    return tables._label_values(label)
-
-
-def _edges(cube, dim):
-    """Where cells of a dimension end, one more than there are, rising or falling."""
-    if dim not in cube.coords:
-        raise ValueError(f"cube has no coordinates along {dim!r}: points need them.")
-    centre = cube[dim].values.astype(np.float64)
-    if len(centre) > 1:
-        middle = (centre[1:] + centre[:-1]) / 2
-        first, last = centre[0] - middle[0], centre[-1] - middle[-1]
-        return np.concatenate([[centre[0] + first], middle, [centre[-1] + last]])
-    # A single cell does not tell how wide it is, but the cube's transform may.
-    transform = cube.coords["spatial_ref"].attrs.get("GeoTransform", "").split()
-    if not transform:
-        raise ValueError(
-            f"cube has a single cell along {dim!r} and no transform that tells its "
-            "size: write one with cube.rio.write_transform()."
-        )
-    width = abs(float(transform[1 if dim == cube.dims[3] else 5]))
-    return centre[0] + np.array([-width / 2, width / 2])
+        raise ValueError(f"{where}: no label in {tables.name_rows(empty)}.")
+    text = [str(value).strip() for value in label]
+    found = [_INTEGER.fullmatch(value) for value in text]
+    if all(found):
+        return np.array([int(match[1]) for match in found if match], dtype=np.int64)
+    return np.array(text)
 
 
 def _nearest_cell(cube, dim, position):
     """Index of the cell that each position lies in, -1 outside."""
-    edges = _edges(cube, dim)
-    steps = np.diff(edges)
-    if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(f"cube has a coordinate {dim!r} that neither rises nor falls.")
-    falling = steps[0] < 0
+    edges = cell_edges(cube, dim)
+    falling = edges[0] > edges[-1]
     cell = np.searchsorted(edges[::-1] if falling else edges, position, "right") - 1
-    n = len(steps)
+    n = len(edges) - 1
     # The last edge belongs to the last cell.
     cell[position == max(edges[0], edges[-1])] = n - 1
     inside = (cell >= 0) & (cell < n)
@@ -281,20 +287,51 @@ def _nearest_cell(cube, dim, position):
 
 
 def _span(cube, dim):
-    edges = _edges(cube, dim)
+    edges = cell_edges(cube, dim)
     return f"{dim} {min(edges[0], edges[-1]):g} to {max(edges[0], edges[-1]):g}"
 
 
+def _hint_of_turn(cube, longitude):
+    """What to do about longitudes that the cube has a whole turn away, if any."""
+    if not crs_of(cube).is_geographic:
+        return ""
+    x_dim = cube.dims[3]
+    turned = [_nearest_cell(cube, x_dim, longitude + turn) for turn in (360, -360)]
+    if np.max(turned, initial=-1) < 0:
+        return ""
+    return (
+        f" They would lie inside a whole turn away: bring {x_dim!r} of the cube to "
+        f"-180 to 180 with cube.assign_coords({x_dim}=(cube[{x_dim!r}] + 180) % 360 "
+        f"- 180).sortby({x_dim!r})."
+    )
+
+
 def _nearest_date(days, dates, index, where):
-    """Index of the nearest date, for days that lie between the first and the last."""
-    slack = tables._median_gap(dates) / 2
+    """Index of the nearest date, for days that lie between the first and the last.
+
+    A warning for days within a gap between dates, as the land may be another there.
+    """
+    slack = tables.median_step(dates) / 2
     before, after = (dates[0] - days) / _DAY, (days - dates[-1]) / _DAY
     far = np.flatnonzero(np.maximum(before, after) > slack)
     if len(far):
         raise ValueError(
             f"{where}: {len(far)} label date(s) outside the dates of the cube, "
             f"{dates[0]} to {dates[-1]}: "
-            + tables._some(f"row {index[i] + 1} ({days[i]})" for i in far)
+            + tables.name_some(f"row {index[i] + 1} ({days[i]})" for i in far)
             + "; leave these points out."
         )
-    return tables._nearest(days, dates)
+    nearest = tables.nearest_date(days, dates)
+    away = np.abs(days - dates[nearest]) / _DAY
+    usual = max(2 * slack, _USUAL_GAP)
+    far = np.flatnonzero(away > usual)
+    if len(far):
+        warn(
+            f"{where}: {len(far)} of {len(days)} labels are more than {usual:g} days "
+            "from the nearest date of the cube: "
+            + tables.name_some(
+                f"row {index[i] + 1} ({days[i]}, {away[i]:.0f} days)" for i in far
+            )
+            + "."
+        )
+    return nearest

@@ -5,11 +5,12 @@ from numbers import Real
 
 import numpy as np
 
-from .cubes import as_cube, band_names, import_xarray
+from .cubes import as_cube, band_names, image_variables, import_xarray
 
 _N_CODES = 1 << 16
+_NODATA = ("nodata", "_FillValue", "missing_value")
 # Attributes that are no longer true of masked and scaled values.
-_STALE = ("nodata", "_FillValue", "missing_value", "scale_factor", "add_offset")
+_STALE = (*_NODATA, "scale_factor", "add_offset")
 
 
 def mask_cube(
@@ -18,8 +19,8 @@ def mask_cube(
     *,
     kind=None,
     keep_snow=False,
-    scale=1.0,
-    offset=0.0,
+    scale=None,
+    offset=None,
     nodata=None,
     valid_range=None,
 ):
@@ -29,11 +30,11 @@ def mask_cube(
     ----------
     cube : xarray.DataArray or xarray.Dataset
         With the dimensions time, band, y and x, or in a Dataset one variable for each
-        band. Backed by NumPy or dask; not modified.
+        band, or for the quality band alone. Backed by NumPy or dask; not modified.
     quality : str or xarray.DataArray of shape (time, y, x), default=None
-        Name of the band that holds quality codes, or the codes. None takes the band
-        named SCL, QA_PIXEL or qa, in capitals or not; where there is none, nothing is
-        masked by codes.
+        Name of the band that holds quality codes, or the codes with their dates. None
+        takes the band named SCL, QA_PIXEL or qa, in capitals or not; where there is
+        none, nothing is masked by codes.
     kind : {"SCL", "QA_PIXEL", "qa"}, default=None
         Convention of the codes; None goes by the name of `quality`.
 
@@ -45,14 +46,18 @@ def mask_cube(
           are 0 clear and 1 water; masked 2 shadow, 3 snow, 4 cloud and 255 fill.
     keep_snow : bool, default=False
         Whether snow and ice (11 of SCL, bit 5 of QA_PIXEL, 3 of qa) are kept.
-    scale, offset : float, default=1.0 and 0.0
-        Values become ``values * scale + offset``. For surface reflectance these are
+    scale, offset : float, default=None
+        Values become ``values * scale + offset``. None for both takes what the
+        attributes ``scale_factor`` and ``add_offset`` of the cube or its bands state,
+        as they do where a file was opened with ``mask_and_scale=False``, else 1 and
+        0; None for one of them takes 1 or 0. For surface reflectance these are
         2.75e-5 and -0.2 for Landsat collection 2, and 1e-4 and -0.1 for Sentinel-2
         from processing baseline 04.00 on (0.0 before), unless the source states and
         `open_cube` has applied them.
     nodata : float, default=None
         Value that stands for "not observed", before scaling, beside those that the
-        attributes ``nodata`` and ``_FillValue`` of the cube or its bands name.
+        attributes ``nodata``, ``_FillValue`` and ``missing_value`` of the cube or its
+        bands name.
     valid_range : (float, float), default=None
         Lowest and highest value, before scaling, that can be one, both included.
 
@@ -68,8 +73,8 @@ def mask_cube(
         If an argument is of the wrong type.
     ValueError
         If there is no band of the name given, several could be meant, no convention
-        is known for its name, or the codes do not lie on the dates and pixels of
-        `cube`.
+        is known for its name, the codes do not lie on the dates and pixels of `cube`,
+        or a scale is given and the attributes state one.
 
     See Also
     --------
@@ -87,8 +92,8 @@ def mask_cube(
     that show a change are lost first. A series of many dates copes better with an
     outlier.
 
-    Quality codes are compared as stored, so `nodata` and `valid_range` do not apply to
-    them, and infinite values count as not observed.
+    Quality codes are compared as stored, so `nodata`, `valid_range` and scales do not
+    apply to them, and infinite values count as not observed.
 
     References
     ----------
@@ -120,49 +125,105 @@ def mask_cube(
         raise ValueError(
             f"kind is {kind!r}; expected one of {list(_CONVENTIONS)}, or None."
         )
-    numbers = {
-        "scale": scale,
-        "offset": offset,
-        "nodata": 0 if nodata is None else nodata,
+    if not isinstance(keep_snow, bool | np.bool_):
+        raise TypeError(f"keep_snow is {keep_snow!r}; expected True or False.")
+    of_values = {
+        "scale": _number("scale", scale),
+        "offset": _number("offset", offset),
+        "nodata": _number("nodata", nodata),
+        "valid_range": _checked_range(valid_range),
     }
-    for name, value in numbers.items():
-        if not isinstance(value, Real):
-            raise TypeError(f"{name} is {value!r}; expected a number.")
-    marks = [] if nodata is None else [nodata]
     if isinstance(cube, xarray.Dataset):
-        given = [quality] if isinstance(quality, str) else []
-        # Each band's own values for "not observed" are lost once bands are joined.
-        cube = cube.map(
-            lambda band: (
-                band
-                if _convention(band.name) or band.name in given
-                else _without(band, _stated_nodata(band))
-            ),
-            keep_attrs=True,
+        # What the attributes of each band state is lost once bands are joined.
+        given = quality if isinstance(quality, str) else None
+        cube = cube.assign(
+            {
+                name: _masked(band, **of_values)
+                for name, band in image_variables(cube).items()
+                if name != given and not _convention(name)
+            }
         )
-    else:
-        marks += _stated_nodata(cube)
+        cube.attrs = _still_true(cube.attrs)
+        of_values = {}
     values, codes, kind = _split(as_cube(cube), quality, kind)
-    attrs = {name: v for name, v in values.attrs.items() if name not in _STALE}
-    values = _without(values, marks)
-    if valid_range is not None:
-        low, high = _checked_range(valid_range)
-        values = values.where((values >= low) & (values <= high))
-    values = values.astype(np.float32)
-    observed = np.isfinite(values)
-    if codes is not None:
-        observed &= xarray.apply_ufunc(
-            _is_kept,
-            codes,
-            kwargs={"kind": kind, "keep_snow": bool(keep_snow)},
-            dask="parallelized",
-            output_dtypes=[bool],
-        )
-    values = values.where(observed)
-    if scale != 1 or offset != 0:
-        values = values * float(scale) + float(offset)
-    values.attrs = attrs
+    values = _masked(values, codes, kind, bool(keep_snow), **of_values)
     return values.drop_encoding()
+
+
+def _masked(
+    values,
+    codes=None,
+    kind=None,
+    keep_snow=False,
+    *,
+    scale=None,
+    offset=None,
+    nodata=None,
+    valid_range=None,
+):
+    """Values as float32, NaN where not observed, and scaled.
+
+    In one step, as each is a task more for every chunk.
+    """
+    xarray = import_xarray()
+    scale, offset = _scale_of(values, scale, offset)
+    masked = xarray.apply_ufunc(
+        _mask,
+        values,
+        *([] if codes is None else [codes.variable]),
+        kwargs={
+            "marks": _stated_nodata(values) + ([] if nodata is None else [nodata]),
+            "valid_range": valid_range,
+            "scale": scale,
+            "offset": offset,
+            "kind": kind,
+            "keep_snow": keep_snow,
+        },
+        dask="parallelized",
+        output_dtypes=[np.float32],
+    )
+    masked.attrs = _still_true(values.attrs)
+    masked.encoding = values.encoding  # names the CRS
+    return masked.rename(values.name)
+
+
+def _still_true(attributes):
+    return {name: v for name, v in attributes.items() if name not in _STALE}
+
+
+def _mask(values, codes=None, *, marks, valid_range, scale, offset, kind, keep_snow):
+    out = values.astype(np.float32)
+    observed = np.isfinite(out)
+    for mark in marks:
+        observed &= values != mark
+    if valid_range is not None:
+        observed &= (values >= valid_range[0]) & (values <= valid_range[1])
+    if codes is not None:
+        observed &= _is_kept(codes, kind, keep_snow)
+    out[~observed] = np.nan
+    return out * scale + offset if (scale, offset) != (1, 0) else out
+
+
+def _scale_of(values, scale, offset):
+    """Scale and offset to apply: those given, or those that attributes state."""
+    stated = _stated(values, "scale_factor", 1.0), _stated(values, "add_offset", 0.0)
+    if scale is None and offset is None:
+        return stated
+    if stated != (1, 0):
+        of = "cube" if values.name is None else f"cube {values.name!r}"
+        raise ValueError(
+            f"scale or offset is given, but the attributes of {of} state "
+            f"scale_factor={stated[0]:g} and add_offset={stated[1]:g}: leave out both, "
+            "or remove these attributes."
+        )
+    return 1.0 if scale is None else scale, 0.0 if offset is None else offset
+
+
+def _stated(values, name, default):
+    found = np.ravel(values.attrs.get(name, default))
+    if found.size != 1 or found.dtype.kind not in "iuf":
+        raise ValueError(f"cube has the attribute {name}={found}; expected a number.")
+    return float(found[0])
 
 
 def _split(cube, quality, kind):
@@ -194,8 +255,8 @@ def _quality_band(names, quality, kind):
     if quality is not None:
         if not isinstance(quality, str):
             raise TypeError(
-                f"quality is {quality!r}; expected the name of a band, an "
-                "xarray.DataArray or None."
+                f"quality is of type {type(quality).__name__}; expected the name of a "
+                "band, an xarray.DataArray or None."
             )
         if quality not in names:
             raise ValueError(f"cube has no band {quality!r} of codes; found {names}.")
@@ -227,9 +288,15 @@ def _fitted(codes, cube):
         raise ValueError(
             f"quality has the dimensions {list(codes.dims)}; expected {wanted}."
         )
+    if codes.dtype.kind not in "iuf":
+        raise TypeError(f"quality has values of dtype {codes.dtype}; expected codes.")
+    if "time" not in codes.coords:  # those of the cube may have been sorted
+        raise ValueError(
+            "quality has no dates: give it those of its images, such as "
+            'quality.assign_coords(time=cube["time"]).'
+        )
     codes = codes.drop_vars("band", errors="ignore").transpose(*wanted)
-    if "time" in codes.coords:
-        codes = codes.sortby("time")
+    codes = codes.sortby("time")
     try:
         xarray.align(codes, cube, join="exact")
     except ValueError as error:
@@ -244,24 +311,29 @@ def _fitted(codes, cube):
 
 def _stated_nodata(values):
     """What the attributes say stands for "not observed"."""
-    stated = [values.attrs.get(name) for name in ("nodata", "_FillValue")]
+    stated = [values.attrs.get(name) for name in _NODATA]
     marks = [mark for value in stated if value is not None for mark in np.ravel(value)]
     # As Python's own numbers they are compared in the precision of the values.
     return [mark.item() for mark in marks if mark.dtype.kind in "iuf"]
 
 
-def _without(values, marks):
-    encoding = values.encoding  # names the CRS
-    for mark in marks:
-        values = values.where(values != mark)
-    values.encoding = encoding
-    return values
+def _number(name, value):
+    """A number as Python's own, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected a number.")
+    if name != "nodata" and not np.isfinite(value) or name == "scale" and value == 0:
+        raise ValueError(f"{name} is {value!r}; expected a finite number, no scale 0.")
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _checked_range(valid_range):
+    if valid_range is None:
+        return None
     try:
-        low, high = valid_range
-        ordered = low <= high
+        low, high = map(float, valid_range)
+        ordered = low <= high and not any(isinstance(v, str) for v in valid_range)
     except (TypeError, ValueError):
         ordered = False
     if not ordered:

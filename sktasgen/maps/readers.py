@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from .._optional import import_optional
-from .cubes import as_cube, import_xarray, spatial_dims
+from .cubes import as_cube, check_bands, image_variables, import_xarray, spatial_dims
 
 _NETCDF = (".nc", ".nc4", ".h5")
 _GEOTIFF = (".tif", ".tiff")
@@ -66,7 +66,8 @@ def open_cube(
           such as those that a search of pystac-client finds.
 
         Zarr and NetCDF hold one variable with the dimensions time, band, y and x, or
-        one variable with time, y and x for each band.
+        one variable with time, y and x for each band, or both, as where a quality
+        band is a variable of its own. Variables of other dimensions are left out.
     bands : str or list of str, default=None
         Names of the bands wanted, in the order wanted; None takes all. Of GeoTIFFs
         the names are the descriptions of the bands, or ``"1"``, ``"2"`` and so on
@@ -145,12 +146,7 @@ def open_cube(
     """
     import_xarray("Reading a cube")
     import_optional("dask.array", extra="geo", purpose="Reading a cube")
-    if isinstance(bands, str):
-        bands = [bands]
-    elif bands is not None:
-        bands = [str(name) for name in bands]
-        if not bands:
-            raise ValueError("bands is empty; expected names of bands, or None.")
+    bands = check_bands(bands)
     if chunk_size is not None and not (
         isinstance(chunk_size, Integral) and chunk_size >= 1
     ):
@@ -254,16 +250,14 @@ def _open_store(source, kind, bands, chunk_size):
 
 def _chunks_of(dataset, bands, chunk_size):
     """Chunks of every dimension of the images, those stored where there are any."""
-    images = {str(k): v for k, v in dataset.data_vars.items() if "time" in v.dims}
-    if not images:
+    images = image_variables(dataset)
+    if not images:  # no cube, which as_cube says better
         return {}
+    whole = [image for image in images.values() if "band" in image.dims]
     wanted = [images[name] for name in bands or () if name in images]
-    image = wanted[0] if wanted else next(iter(images.values()))
+    image = (whole or wanted or list(images.values()))[0]
     chunks = dict(image.encoding.get("preferred_chunks", {}))
-    try:
-        y, x = spatial_dims(image)
-    except ValueError:  # no cube, which as_cube says better
-        return chunks
+    y, x = spatial_dims(image)
     if not chunks:  # contiguous on disk, so any part can be read
         chunks = {
             **dict.fromkeys(image.dims, -1),

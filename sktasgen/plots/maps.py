@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._optional import import_optional
+from .._validation import find_dates
 from ..legend import NO_DATA, read_flags
 from .axes import inches, take_axes
 
@@ -138,8 +139,8 @@ class MapDisplay:
         ----------
         dates : int, str, datetime64 or list of them, default=None
             Dates at which labels are drawn, as indices, or as dates such as
-            "2019-07-01", for which the nearest are taken. None takes four, from the
-            first to the last.
+            "2019-07-01", for which the nearest are taken, each once. None takes four,
+            from the first to the last.
         ax : matplotlib Axes, default=None
             Axes whose place all of it takes; None makes new ones.
 
@@ -262,6 +263,13 @@ class MapDisplay:
                 f"change_date has the dimensions {dict(change_date.sizes)}; expected "
                 f"those of labels, {wanted}."
             )
+        for dim in wanted:
+            if dim in labels.coords and dim in change_date.coords:
+                if not _lie_together(labels[dim].values, change_date[dim].values):
+                    raise ValueError(
+                        f"change_date has another {dim!r} than labels; expected maps "
+                        "of the same pixels."
+                    )
         return labels, change_date.transpose(*wanted)
 
     def _place_axes(self, ax, n, grid, flags, side=_SIDE):
@@ -458,38 +466,26 @@ def _read(ax, grid, labels, change_date, times):
     codes = drawn["labels"].values
     if codes.dtype.kind == "f":  # as files are read whose no-data value is masked
         codes = np.nan_to_num(codes, nan=NO_DATA)
+    wrong = codes[(codes < 0) | (codes > NO_DATA) | (codes % 1 != 0)]
+    if len(wrong):
+        raise ValueError(f"labels has the code {wrong[0]}; expected 0 to {NO_DATA}.")
     changes = None if change_date is None else drawn["change_date"].values
     return codes.astype(np.uint8), changes, cells
 
 
 def _pick_times(labels, dates, n):
     """Indices of the dates asked for; None spreads n."""
-    days = labels["time"].values
+    times = labels["time"].values
     if dates is None:
-        return np.linspace(0, len(days) - 1, min(n, len(days))).round().astype(int)
-    asked = np.atleast_1d(np.asarray(dates))
-    if asked.ndim != 1 or len(asked) == 0:
-        raise ValueError(f"dates={dates!r}; expected at least one, in a flat list.")
-    if asked.dtype.kind in "iu":
-        outside = (asked < -len(days)) | (asked >= len(days))
-        if outside.any():
-            raise ValueError(
-                f"dates has the index {asked[outside][0]}, but labels has {len(days)} "
-                "dates."
-            )
-        return asked % len(days)
-    try:
-        if asked.dtype.kind not in "UMO":
-            raise ValueError(f"of dtype {asked.dtype}")
-        asked = asked.astype("datetime64[ns]")
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"dates={dates!r}; expected indices, datetime64 or strings such as "
-            f"'2019-07-01' ({error})."
-        ) from error
-    if np.isnat(asked).any():
-        raise ValueError(f"dates={dates!r} has a missing date (NaT).")
-    return np.abs(days.astype("datetime64[ns]") - asked[:, None]).argmin(axis=1)
+        n = min(n, len(times))
+        return np.linspace(0, len(times) - 1, n).round().astype(int)
+    return find_dates(dates, times, where="labels", nearest=True)
+
+
+def _lie_together(one, other):
+    """Whether two coordinates are one, but for rounding."""
+    step = np.abs(np.diff(one)).mean() if len(one) > 1 else 0
+    return np.allclose(one, other, rtol=1e-9, atol=step / 100)
 
 
 def _colors(flags, codes):
