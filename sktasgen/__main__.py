@@ -292,10 +292,16 @@ def _add_map(commands):
         "--keep-snow", action="store_true", help="snow is no cloud (default: masked)"
     )
     reading.add_argument(
-        "--scale", type=_number, default=1.0, metavar="S", help="of stored values"
+        "--scale",
+        type=_number,
+        metavar="S",
+        help="of stored values (default: as CUBE states, or 1)",
     )
     reading.add_argument(
-        "--offset", type=_number, default=0.0, metavar="O", help="of stored values"
+        "--offset",
+        type=_number,
+        metavar="O",
+        help="of stored values (default: as CUBE states, or 0)",
     )
     reading.add_argument(
         "--nodata", type=float, metavar="V", help="stored value of what is not observed"

@@ -194,13 +194,12 @@ def test_several_acquisitions_of_a_day(tmp_path):
     ("dates", "expected"),
     [
         ([0, -1], [0, 2]),
-        (np.array([1, 1]), [1]),
+        (np.array([1]), [1]),
         (np.datetime64("2020-02-10"), [1]),
         (["2021-03-15", "2020-01-05"], [2, 0]),
         (np.array(["2020-01-05"], "M8[D]"), [0]),
         (-3, [0]),
-        ([2, "2021-03-15"], [2]),
-        ([], []),
+        ([2, "2020-02-10"], [2, 1]),
     ],
 )
 def test_only_the_dates_wanted(tmp_path, dates, expected):
@@ -213,10 +212,21 @@ def test_only_the_dates_wanted(tmp_path, dates, expected):
 
 
 @pytest.mark.parametrize(
-    "dates", [3, -4, "2020-01-06", ["first of May"], [0.5], [None]]
+    "dates",
+    [
+        3,
+        -4,
+        "2020-01-06",
+        ["first of May"],
+        [0.5],
+        [None],
+        [],
+        [1, 1],
+        [0, "2020-01-05"],
+    ],
 )
 def test_dates_that_the_maps_lack(tmp_path, dates):
-    with pytest.raises(ValueError, match="dates has .* none of the 3 dates of maps"):
+    with pytest.raises(ValueError, match="^dates"):
         write_geotiffs(make_maps(), tmp_path / "out", dates=dates)
     assert not (tmp_path / "out").exists()
 

@@ -278,10 +278,11 @@ def _remove(out):
 
 
 def _open(cube, chunk_size, reading, masking):
-    bands = reading.get("bands")
+    bands, quality = reading.get("bands"), masking["quality"]
+    if bands is not None:
+        bands = [band for band in bands if band != quality]
     if kind_of(cube) == "stac":
         # Of what lies there but the bands and a mask that is named, nothing is asked.
-        quality = masking["quality"]
         if bands is not None and quality is not None:
             reading = {**reading, "bands": [*bands, quality]}
     else:

@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from .._optional import import_optional
+from .._validation import find_dates
 from ..legend import NO_DATA, read_flags
 from .cubes import crs_of, import_xarray, spatial_dims
 
@@ -168,11 +169,14 @@ def _plan(maps, dates):
     maps, grid = _north_up(maps[found])
     layers = []
     if "labels" in found:
-        index = _find_dates(maps["time"].values, dates)
+        times = maps["time"].values
+        index = range(len(times))
+        if dates is not None:
+            index = find_dates(dates, times, where="maps").tolist()
         layers.append(
             _Layers(
-                maps["labels"].isel(time=index),
-                _names(maps["time"].values, index),
+                maps["labels"].isel(time=list(index)),
+                _names(times, index),
                 {**grid, "dtype": "uint8", "nodata": NO_DATA},
                 "mode",
                 *_legend(maps["labels"]),
@@ -257,27 +261,6 @@ def _cells(maps, dim):
             )
         width = float(stored.split()[1 if dim == spatial_dims(maps)[1] else 5])
     return centre[0] - width / 2, width
-
-
-def _find_dates(times, dates):
-    """Indices of the dates wanted, each once."""
-    if dates is None:
-        return list(range(len(times)))
-    found = []
-    for date in np.atleast_1d(dates) if np.ndim(dates) == 0 else dates:
-        hit = []
-        if isinstance(date, int | np.integer):
-            hit = [date % len(times)] if -len(times) <= date < len(times) else []
-        else:
-            with contextlib.suppress(ValueError, TypeError):  # no date at all
-                hit = np.flatnonzero(times.astype("M8[D]") == np.datetime64(date, "D"))
-        if not len(hit):
-            raise ValueError(
-                f"dates has {date}, which is none of the {len(times)} dates of maps, "
-                f"from {str(times[0])[:10]} to {str(times[-1])[:10]}."
-            )
-        found.extend(int(i) for i in hit)
-    return list(dict.fromkeys(found))
 
 
 def _names(times, index):

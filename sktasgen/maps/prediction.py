@@ -48,7 +48,8 @@ def predict_cube(
     cube : xarray.DataArray or xarray.Dataset
         Dimensions time, band, y and x in any order; dates in any order, of any
         years: the season slot of each tells what it is compared with. In a Dataset
-        each variable may be a band. NaN is not observed, see `mask_cube`.
+        each variable may be a band; one that was opened without chunks is read whole.
+        NaN is not observed, see `mask_cube`.
     what : str or list of str, default="labels"
         What to map; several make a Dataset:
 
