@@ -148,7 +148,7 @@ def mask_cube(
     if valid_range is not None:
         low, high = _checked_range(valid_range)
         values = values.where((values >= low) & (values <= high))
-    values = values.astype(np.float32)
+    values = values.astype(np.float32, copy=False)
     observed = np.isfinite(values)
     if codes is not None:
         observed &= xarray.apply_ufunc(
@@ -159,8 +159,10 @@ def mask_cube(
             output_dtypes=[bool],
         )
     values = values.where(observed)
-    if scale != 1 or offset != 0:
-        values = values * float(scale) + float(offset)
+    if scale != 1:
+        values = values * float(scale)
+    if offset != 0:
+        values = values + float(offset)
     values.attrs = attrs
     return values.drop_encoding()
 
