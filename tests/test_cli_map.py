@@ -654,7 +654,7 @@ def bad_cubes(cube):
         "numbers": (cube.assign_coords(time=whole_numbers), "dtype int64; .*datetime"),
         "twice": (cube.assign_coords(time=twice), "more than once"),
         "text": (cube.astype("U4"), "dtype .*expected numbers"),
-        "no x": (cube.rename(x="east"), "no spatial dimensions"),
+        "no x": (cube.rename(x="east"), "without a variable over time, y and x"),
         "dark": (cube * np.nan, "points.*observ"),
     }
 

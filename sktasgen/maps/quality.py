@@ -201,7 +201,11 @@ def _mask(values, codes=None, *, marks, valid_range, scale, offset, kind, keep_s
     if codes is not None:
         observed &= _is_kept(codes, kind, keep_snow)
     out[~observed] = np.nan
-    return out * scale + offset if (scale, offset) != (1, 0) else out
+    if scale != 1:
+        out *= np.float32(scale)
+    if offset != 0:
+        out += np.float32(offset)
+    return out
 
 
 def _scale_of(values, scale, offset):
