@@ -32,7 +32,8 @@ def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
     ----------
     maps : xarray.Dataset
         With "labels", "change_date" or both, as `predict_cube` and `open_maps`
-        return them. Lazy maps are computed block by block.
+        return them. Lazy maps are computed block by block: for every 100 dates of
+        labels and again for the change dates, so have large ones written first.
     folder : str or path
         Where to write; made where it is missing.
     dates : list of int, of str or of datetime64, default=None
