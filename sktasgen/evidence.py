@@ -217,7 +217,10 @@ def class_probability(classifier, features, n_classes):
         return probability
     if hasattr(classifier, "predict_proba"):
         columns = np.asarray(classifier.classes_).astype(np.intp)
-        probability[:, columns] = classifier.predict_proba(features)
+        found = classifier.predict_proba(features)
+        if np.array_equal(columns, np.arange(n_classes)):
+            return np.asarray(found, dtype=np.float64)
+        probability[:, columns] = found
     else:
         predicted = np.asarray(classifier.predict(features)).astype(np.intp)
         probability[np.arange(len(features)), predicted] = 1.0
@@ -227,7 +230,9 @@ def class_probability(classifier, features, n_classes):
 def log_probability(probability):
     """Log-probability of classes, the last axis, that no zero turns into certainty."""
     n_classes = probability.shape[-1]
-    return np.log((probability + _FLOOR) / (1 + n_classes * _FLOOR))
+    found = probability + _FLOOR
+    found /= 1 + n_classes * _FLOOR
+    return np.log(found, out=found)
 
 
 def spread_windows(values, sample, window, windowing, n_samples):
