@@ -158,11 +158,14 @@ def mask_cube(
             dask="parallelized",
             output_dtypes=[bool],
         )
-    values = values.where(observed)
-    if scale != 1:
-        values = values * float(scale)
-    if offset != 0:
-        values = values + float(offset)
+    values = xarray.apply_ufunc(
+        _scaled,
+        values,
+        observed,
+        kwargs={"scale": float(scale), "offset": float(offset)},
+        dask="parallelized",
+        output_dtypes=[np.float32],
+    )
     values.attrs = attrs
     return values.drop_encoding()
 
@@ -269,6 +272,16 @@ def _checked_range(valid_range):
     if not ordered:
         raise ValueError(f"valid_range is {valid_range!r}; expected (lowest, highest).")
     return low, high
+
+
+def _scaled(values, observed, scale, offset):
+    """What was observed, scaled in the array that it is put into."""
+    found = np.where(observed, values, np.float32(np.nan))
+    if scale != 1:
+        found *= scale
+    if offset != 0:
+        found += offset
+    return found
 
 
 def _is_kept(codes, kind, keep_snow):
