@@ -93,9 +93,10 @@ def window_rows(X, calendar, cells, wanted):
     at = np.arange(n_bands)[:, np.newaxis] * width + cells[:, np.newaxis]
     at = at.reshape(len(cells), n_bands * cells.shape[1])
     features = np.empty((len(sample), at.shape[1]), X.dtype)
-    first = 0
+    first, every = 0, wanted.all()
     for some in gen_batches(n, _CUT_TOGETHER):
-        cut = series[some].take(at, axis=1)[wanted[some]]
+        cut = series[some].take(at, axis=1)
+        cut = cut.reshape(-1, at.shape[1]) if every else cut[wanted[some]]
         features[first : first + len(cut)] = cut
         first += len(cut)
     return Rows(features, sample), window
