@@ -370,8 +370,9 @@ _CLUSTER = """
             maps = write_maps(relabeler, cube, f"{folder}/a.zarr", client=client)
             got = {int(n): len(open(f"{folder}/got/{n}").readlines())
                    for n in os.listdir(f"{folder}/got")}
-            for worker, pid in workers.items():
-                print("got", got.get(pid))
+            # One may have mapped all blocks before the other had the model.
+            times = [got.get(pid, 0) for pid in workers.values()]
+            print("got", max(times))
             lazy = predict_cube(relabeler, cube, list(maps)).compute()
             joblib.dump(lazy, f"{folder}/lazy")
 
@@ -403,7 +404,7 @@ def test_two_processes_give_the_same_and_survive_the_loss_of_one(
         [sys.executable, script, tmp_path], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["got", "1", "got", "1", "done"]
+    assert done.stdout.split() == ["got", "1", "done"]
     assert files(tmp_path / "b.zarr") == files(tmp_path / "a.zarr")
     maps = open_maps(tmp_path / "a.zarr").compute()
     products = list(maps)
