@@ -69,9 +69,9 @@ def predict_cube(
           ``reference_`` says.
         - "attributions": float32 probability that a cell is anomalous,
           (band, time, y, x), by `explainer`: a departure from the label of the first
-          date. Each pixel that changes takes a hundred times as long as its labels:
-          cut a small area out first. NaN where not observed, and at pixels whose
-          label never changes.
+          date. Each pixel that changes takes far longer than its labels do: cut a
+          small area out first. NaN where not observed, and at pixels whose label
+          never changes.
     bands : list of str, default=None
         Names of the bands that the estimator was fitted on, in their order, for one
         that does not remember them; see `sample_cube`. None takes those that it

@@ -154,7 +154,7 @@ def write_maps(
     _sweep(store)
     written = _written(zarr, store, "r")[:]
     blocks = [tuple(map(int, index)) for index in np.argwhere(written == 0)]
-    job = _Job(mapper, cube, str(store), sizes)
+    job = _Job(mapper, cube, store, sizes)
     bar = _bar(progress, job, written)
     broken = {}
     with bar:
@@ -231,24 +231,18 @@ def open_maps(store):
     UserWarning
         If blocks are not written (yet): what they hold is no data.
     """
-    maps, written = _open_maps(store)
-    if not written.all():
-        warn(
-            f"{store}: {(written == 0).sum()} of {written.size} blocks are not written."
-        )
-    return maps
-
-
-def _open_maps(store):
-    """The maps, and which of their blocks are written."""
     xarray = import_xarray("Opening maps")
     zarr = import_optional("zarr", extra="geo", purpose="Opening maps")
     store = _address(store)
     maps = xarray.open_zarr(store, decode_coords="all")
     if _ATTRIBUTE not in maps.attrs:
         raise ValueError(f"{store}: holds no maps that write_maps wrote.")
-    maps = maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
-    return maps, _written(zarr, store, "r")[:]
+    written = _written(zarr, store, "r")[:]
+    if not written.all():
+        warn(
+            f"{store}: {(written == 0).sum()} of {written.size} blocks are not written."
+        )
+    return maps[maps.attrs[_ATTRIBUTE]["what"]].drop_attrs(deep=False)
 
 
 def _holds(zarr, store, identity, overwrite):
@@ -307,14 +301,14 @@ def _written(zarr, store, mode):
 
 def _sweep(store):
     """Remove what zarr was writing beside its files when it was killed."""
-    if "://" not in str(store):
+    if "://" not in store:
         for path in Path(store).rglob("*.partial"):
             path.unlink()
 
 
 def _open(zarr, store, mode):
-    # What is consolidated knows of the maps alone.
-    return zarr.open_group(str(store), mode=mode, use_consolidated=False)
+    # One that was begun has no consolidated metadata yet.
+    return zarr.open_group(store, mode=mode, use_consolidated=False)
 
 
 def _remove(store):
