@@ -176,11 +176,13 @@ def make_pixel_series(
             0.01 from what the same pixel would have shown in its labelled class,
             undisturbed: other class, disturbance or injected anomaly.
         band_names : list of str
+            Name of each band.
         class_names : list of str
             Name of each class number.
         period : int
             Dates per year.
         DESCR : str
+            What the series are, and where they come from.
 
     Raises
     ------
@@ -403,6 +405,7 @@ def make_region(
         period : int
             Dates per year.
         DESCR : str
+            What the series are, and where they come from.
 
     Raises
     ------
@@ -675,11 +678,13 @@ def fetch_dynamic_world_lakes(*, data_home=None, align=False, download_if_missin
         groups : ndarray of shape (1122,)
             Number of the place, 0 to 254, for grouped cross-validation.
         band_names : list of str
+            Name of each band.
         class_names : list of str
             Name of each class number.
         period : int
             Steps per year, 12.
         DESCR : str
+            What the series are, and where they come from.
 
     Raises
     ------

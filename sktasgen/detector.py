@@ -196,7 +196,7 @@ class HTSVAEDetector(
         is.
     weights_ : dict of str to ndarray
         Weights of the network.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (`n_iter_`,)
         Training loss of each step, in the last training if there were two: the
         negative evidence lower bound per observed cell, in which the divergences
         weigh less in the first quarter of the steps and count `free_nats` at least,
@@ -230,11 +230,11 @@ class HTSVAEDetector(
         Sample score below which `predict` says outlier.
     n_bands_ : int
         Bands seen in fit.
-    band_names_in_ : ndarray of shape (n_bands_,) of str
+    band_names_in_ : ndarray of shape (`n_bands_`,) of str
         Names of the bands in fit, where X was an `xarray.DataArray` that has them.
     n_features_in_ : int
         Bands seen in fit (3-D), or columns (2-D).
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns in fit, for 2-D input with names only.
 
     See Also

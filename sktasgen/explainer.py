@@ -106,7 +106,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Seed of all chains, drawn in `fit`.
     n_bands_ : int
         Number of bands seen in `fit`.
-    band_names_in_ : ndarray of shape (n_bands_,) of str
+    band_names_in_ : ndarray of shape (`n_bands_`,) of str
         Names of the bands in fit, where X was an `xarray.DataArray` that has them.
     n_timesteps_ : int
         Number of dates seen in `fit`.

@@ -32,11 +32,11 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X; 1 for a constant band, NaN for a band without any value.
     n_bands_ : int
         Number of bands seen in fit.
-    band_names_in_ : ndarray of shape (n_bands_,) of str
+    band_names_in_ : ndarray of shape (`n_bands_`,) of str
         Names of the bands in fit, where X was an `xarray.DataArray` that has them.
     n_features_in_ : int
         Size of axis 1 of X in fit: bands (3-D) or columns (2-D).
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns in fit, where 2-D X had names.
 
     See Also

@@ -153,11 +153,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         (earliest on ties), or the last date if it was None.
     n_bands_ : int
         Bands seen in fit.
-    band_names_in_ : ndarray of shape (n_bands_,) of str
+    band_names_in_ : ndarray of shape (`n_bands_`,) of str
         Names of the bands in fit, where X was an `xarray.DataArray` that has them.
     n_features_in_ : int
         Bands seen in fit (3-D), or columns (2-D).
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns in fit, for 2-D input with names only.
 
     See Also
