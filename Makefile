@@ -14,6 +14,7 @@ help:
 	@echo "make demo    install the package and relabel real series: demo-output/"
 	@echo "make test    run the whole test suite"
 	@echo "make lint    check the style and the types of the code"
+	@echo "make docs    build the documentation site: docs/_build/html/index.html"
 	@echo "make clean   remove everything that these targets made"
 
 .PHONY: demo
@@ -27,6 +28,10 @@ test: $(TOX_ENV)/ready
 .PHONY: lint
 lint: $(TOX_ENV)/ready
 	$(TOX_ENV)/bin/tox run -e lint
+
+.PHONY: docs
+docs: $(TOX_ENV)/ready
+	$(TOX_ENV)/bin/tox run -e docs
 
 # torch first, see constraints.txt; the pinned setuptools then builds the package.
 $(DEMO_ENV)/ready: setup.py pyproject.toml constraints.txt
@@ -52,5 +57,6 @@ endef
 .PHONY: clean
 clean:
 	rm -rf $(DEMO_ENV) $(TOX_ENV) .tox build dist sktasgen.egg-info demo-output
+	rm -rf docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst
 	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
