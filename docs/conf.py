@@ -40,4 +40,7 @@ sphinx_gallery_conf = {
     "matplotlib_animations": True,
     "download_all_examples": False,
     "remove_config_comments": True,
+    # A display's picture says more than its repr.
+    "ignore_repr_types": r"sktasgen\.plots|matplotlib",
+    "show_signature": False,
 }

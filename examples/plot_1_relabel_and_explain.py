@@ -10,6 +10,7 @@ be checked.
 # %%
 # Four years of six bands every 16 days, with clouds.
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
@@ -44,22 +45,54 @@ print(f"breaks within 3 dates: {break_within(data.break_at, breaks, 3):.2f}")
 
 changed = np.flatnonzero(breaks >= 0)
 TimelineDisplay.from_estimator(
-    relabeler, X[changed[:8]], y[changed[:8]], label_time=label_time[changed[:8]]
+    relabeler,
+    X,
+    y,
+    label_time=label_time,
+    samples=changed[:8],
+    class_names=data.class_names,
 )
 
 # %%
-# Which bands and dates tell of the change of the first of them, and what would have
-# been seen without it.
+# One of them in full: a forest when it was labelled, grassland since. Above are its
+# labels. Below is what the explainer says of it: the three bands that tell most of the
+# change, as they were and as they would have been, and how probably each band at each
+# date is anomalous. Hatched dates were cloudy.
 
+forest = data.class_names.index("broadleaf forest")
+place = np.flatnonzero((y == forest) & (breaks > label_time))[1]
 explainer = GibbsExplainer(FrozenEstimator(relabeler.detector_), random_state=0)
 explainer.fit(X, y, label_time=label_time)
-AttributionDisplay.from_estimator(
+
+# sphinx_gallery_thumbnail_number = 2
+figure, axes = plt.subplots(
+    2, 1, figsize=(9, 5), height_ratios=[1, 8], layout="constrained"
+)
+strip = TimelineDisplay.from_estimator(
+    relabeler,
+    X,
+    y,
+    label_time=label_time,
+    samples=[place],
+    sample_names=["Label"] * len(X),
+    class_names=data.class_names,
+    ax=axes[0],
+)
+strip.ax_.set(xlabel="", ylabel="")
+cells = AttributionDisplay.from_estimator(
     explainer,
     X,
     y,
     label_time=label_time,
-    sample=changed[0],
+    sample=place,
     changed=labels != static,
-    change_time=breaks[changed[0]],
+    change_time=breaks[place],
     band_names=data.band_names,
+    ax=axes[1],
 )
+# The same dates one below the other.
+figure.canvas.draw()
+figure.set_layout_engine("none")
+left, _, width, _ = cells.ax_.get_position().bounds
+_, bottom, _, height = strip.ax_.get_position().bounds
+strip.ax_.set_position([left, bottom, width, height])
