@@ -29,6 +29,9 @@ html_show_sourcelink = False
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
 autosummary_generate = True
+# A reference that leads nowhere is a warning, but for those to other libraries.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(numpy|sklearn)\..*")]
 # Listed by the class's own page alone.
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"

@@ -3,7 +3,7 @@
 The kernels are pure functions from arrays to arrays, compiled by numba; every
 random number they use is handed to them, so the same numbers give the same bits.
 The joint density they sample is written out in
-:class:`~sktasgen.explainer.GibbsExplainer`.
+:class:`~sktasgen.GibbsExplainer`.
 """
 
 from hashlib import blake2b

@@ -151,7 +151,7 @@ class AttributionDisplay:
             without dates does not see them: they are for the axis alone.
         changed : array-like of shape (n_samples, n_timesteps) of bool, default=None
             Dates known not to be normal, see
-            :meth:`sktasgen.explainer.GibbsExplainer.explain`.
+            :meth:`sktasgen.GibbsExplainer.explain`.
         change_time : int or array-like of int, default=None
             Index of the first date of each new label of the sample drawn.
         band_names : list of str of length n_bands, default=None
@@ -199,7 +199,7 @@ class AttributionDisplay:
         Parameters
         ----------
         explanation : sktasgen.explanation.Explanation
-            What :meth:`sktasgen.explainer.GibbsExplainer.explanation` returned.
+            What :meth:`sktasgen.GibbsExplainer.explanation` returned.
         sample : int, default=0
             Index of the sample to draw.
         dates : array-like of shape (n_timesteps,), default=None
