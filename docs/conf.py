@@ -19,7 +19,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+# The page "search" of the site is Sphinx's own.
+exclude_patterns = ["_build", "search.md"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sktasgen"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
