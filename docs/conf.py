@@ -25,6 +25,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sktasgen"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_show_sourcelink = False
+# What names no language is none.
+highlight_language = "text"
 
 # Links to headings of other pages, as the pages have them on the web.
 myst_heading_anchors = 3
