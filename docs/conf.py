@@ -1,5 +1,8 @@
 """Settings of the documentation site: `make docs` builds it."""
 
+import re
+from pathlib import Path
+
 from sphinx.util.logging import getLogger
 
 import sktasgen
@@ -24,6 +27,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sktasgen"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_show_sourcelink = False
+# What names no language is none.
+highlight_language = "text"
 
 # Links to headings of other pages, as the pages have them on the web.
 myst_heading_anchors = 3
@@ -58,3 +63,28 @@ sphinx_gallery_conf = {
     "ignore_repr_types": r"sktasgen\.plots|matplotlib",
     "show_signature": False,
 }
+
+# Pages whose text is a file of the repository's root; what is here leads there, for
+# those who read it on the web.
+ROOT_PAGES = {"contributing", "changelog", "security"}
+
+
+def read_page(app, docname, source):
+    """Put the text of root pages in place, and have links lead to them."""
+    text = source[0]
+    if docname in ROOT_PAGES:
+        path = Path(app.srcdir).parent / f"{docname.upper()}.md"
+        app.env.note_dependency(path)
+        # Its links, as they would be from here.
+        text = re.sub(r"\]\((?!\w+:|#)", "](../", path.read_text(encoding="utf-8"))
+        text = text.replace("](../docs/", "](")
+    names = "|".join(page.upper() for page in sorted(ROOT_PAGES))
+    source[0] = re.sub(
+        rf"\]\(((?:\.\./)*)\.\./({names})\.md",
+        lambda found: f"]({found[1]}{found[2].lower()}.md",
+        text,
+    )
+
+
+def setup(app):
+    app.connect("source-read", read_page)

@@ -218,7 +218,7 @@ class HTSVAEDetector(
         of pairs of windows of a series that "changed". Self reference only; from
         10,000 training series at most.
     threshold_ : float
-        Date score above which `predict_timesteps` flags when it is given what
+        Date score in nats above which `predict_timesteps` flags when it is given what
         fit was given (y for the class reference).
     mixture_threshold_ : float
         The same for the class reference without y: all held-out dates count, as
@@ -227,7 +227,7 @@ class HTSVAEDetector(
         The same for the parts of `score_parts`, in their order, with or without y:
         they are set with it, and without it stable windows show their class.
     offset_ : float
-        Sample score below which `predict` says outlier.
+        Sample score in nats below which `predict` says outlier.
     n_bands_ : int
         Bands seen in fit.
     band_names_in_ : ndarray of shape (`n_bands_`,) of str
@@ -552,6 +552,11 @@ class HTSVAEDetector(
         -------
         ndarray of shape (n_samples,)
             -1 for outliers, 1 for inliers, as ``predict(X)`` gives them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `fit`.
         """
         return self.fit(X, y, label_time=label_time, groups=groups).predict(X)
 
@@ -992,6 +997,23 @@ class HTSVAEDetector(
             samples with fewer observed dates than `min_observations`, and for the
             self reference wherever the labelled window holds no observation: there
             is nothing to compare with.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `fit` was not called.
+        ValueError
+            If X has other bands or columns than in fit or holds inf, y has a class that
+            fit did not see, `label_time` lies outside the series, or there is no
+            telling which dates X has: fit was given dates, X has another number of
+            them and `dates` is None, or fit had none and `dates` is given.
+        TypeError
+            If `label_time` or `dates` is of a wrong type.
+
+        Warns
+        -----
+        UserWarning
+            If samples get no score.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         return scorer.timesteps(X, classes, times)
@@ -1008,6 +1030,11 @@ class HTSVAEDetector(
         -------
         ndarray of shape (n_samples, n_timesteps) of bool
             Never True where not observed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         threshold = self.mixture_threshold_ if classes is None else self.threshold_
@@ -1024,7 +1051,12 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,)
-            Minus the highest date score; NaN where all of them are.
+            Minus the highest date score, in nats; NaN where all of them are.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         X, _, times, scorer = self._check_scoring(X, None, None, dates)
         return -scorer.samples(X, None, times)
@@ -1040,6 +1072,12 @@ class HTSVAEDetector(
         Returns
         -------
         ndarray of shape (n_samples,)
+            In nats; NaN for samples that get no score.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         return self.score_samples(X, dates=dates) - self.offset_
 
@@ -1055,6 +1093,11 @@ class HTSVAEDetector(
         -------
         ndarray of shape (n_samples,) of int
             -1 for outliers and for samples that get no score, else 1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
@@ -1089,6 +1132,11 @@ class HTSVAEDetector(
             joint
                 Negative log-likelihood of the date's bands given both, for the self
                 reference again with the course of the labelled window.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         temporal, spectral, joint = scorer.parts(X, classes, times)
@@ -1109,6 +1157,11 @@ class HTSVAEDetector(
         ndarray of shape (n_samples, n_latents)
             The temporal latents, then the spectral ones; as many whatever the
             number of dates. NaN without any observation.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         X, _, _, scorer = self._check_scoring(X, None, None, dates)
         return scorer.embed(X)
@@ -1133,6 +1186,11 @@ class HTSVAEDetector(
         -------
         ndarray of the shape of X
             In the units of X, without NaN but for samples without observation.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `score_timesteps`.
         """
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         mean = scorer.reconstruct(X, classes, times)
@@ -1208,6 +1266,7 @@ class HTSVAEDetector(
         Parameters
         ----------
         path : str or path-like
+            Where to; a file that is there is replaced.
 
         Raises
         ------
@@ -1241,6 +1300,7 @@ class HTSVAEDetector(
         Parameters
         ----------
         path : str or path-like
+            What `save` wrote.
         device : str, default=None
             Where the network shall run; None keeps the parameter as it was saved.
 

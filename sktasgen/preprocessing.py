@@ -79,6 +79,7 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 (n_samples, n_bands * n_timesteps)
             The series; NaN where not observed.
         y : ignored
+            Taken as other estimators take it.
 
         Returns
         -------

@@ -625,9 +625,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If `fit` was not called.
         ValueError
-            If no label_time is known, from the call or from fit, or y has a label
-            that fit did not see.
+            If no label_time is known, from the call or from fit, y has a label that
+            fit did not see, X has other bands or columns than in fit or holds inf,
+            or there is no telling which dates it has: see
+            `HTSVAEDetector.score_timesteps`.
+        TypeError
+            If `label_time` or `dates` is of a wrong type.
 
         Warns
         -----
@@ -647,6 +653,17 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_timesteps)
+            As `relabel` returns them.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `fit` was not called.
+        ValueError
+            If X has other bands or columns than in fit or holds inf, or there is no
+            telling which dates it has: see `HTSVAEDetector.score_timesteps`.
+        TypeError
+            If `dates` is of a wrong type.
         """
         return self._decode(self._free_evidence(X, dates))
 
@@ -677,15 +694,22 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, label_time, dates
+        X
             See `relabel`.
         y : array-like of shape (n_samples,), default=None
             Labels to hold at `label_time`; None holds nothing.
+        label_time, dates
+            See `relabel`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_timesteps, n_classes)
             In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `relabel`.
         """
         if y is None:
             evidence = self._free_evidence(X, dates)
@@ -698,15 +722,23 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, dates
+        X
             See `relabel`.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date asked for; None takes ``label_time_``.
+        dates
+            See `relabel`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `predict_timeline`; or if `label_time` lies outside the series, or is
+            not made of integers.
         """
         evidence = self._free_evidence(X, dates)
         n, n_timesteps, _ = evidence.shape
@@ -726,6 +758,12 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
+            Of the kind of ``classes_``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `predict_proba`.
         """
         probability = self.predict_proba(X, label_time=label_time, dates=dates)
         return self.classes_[probability.argmax(axis=1)]
@@ -735,16 +773,24 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, label_time
+        X
             See `predict_proba`.
         y : array-like of shape (n_samples,)
             True labels at `label_time`; samples without one do not count.
         sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts; None counts all alike.
+        label_time
+            See `predict_proba`.
 
         Returns
         -------
         float
             NaN if no sample has a label.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `predict_proba`.
         """
         check_is_fitted(self)
         n, _, n_timesteps = check_series(self, X, reset=False).shape
@@ -777,6 +823,11 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             The bands of a date, then its season slot.
         y_resampled : ndarray of shape (n_rows,)
             The label of the date.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `fit`.
 
         Warns
         -----
@@ -887,6 +938,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         sklearn.utils.metadata_routing.MetadataRouter
+            What the relabeller asks for itself, and what its classifiers do.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")

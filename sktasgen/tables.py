@@ -296,6 +296,11 @@ def dynamic_labels_table(result):
         Columns ``sample``, ``date``, ``label``, ``probability`` and ``changed``:
         whether the label differs from the given one, missing without one. Only
         dates between the first and the last row of a sample.
+
+    Raises
+    ------
+    ImportError
+        If pandas is missing.
     """
     pandas = import_optional("pandas", extra="io", purpose="Writing tables")
     series = result.series
@@ -326,6 +331,11 @@ def changes_table(result):
     pandas.DataFrame
         Columns ``sample``, ``change_date`` (the first date of the new label),
         ``from``, ``to``, ``bands`` and ``dates``, the last two joined by ``;``.
+
+    Raises
+    ------
+    ImportError
+        If pandas is missing.
     """
     pandas = import_optional("pandas", extra="io", purpose="Writing tables")
     series = result.series

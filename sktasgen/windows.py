@@ -48,7 +48,20 @@ class Calendar:
 
     @classmethod
     def regular(cls, n_timesteps, period):
-        """Timesteps at equal distances, the first in season slot 0."""
+        """Timesteps at equal distances, the first in season slot 0.
+
+        Parameters
+        ----------
+        n_timesteps : int
+            Length of the series.
+        period : int
+            Slots per season cycle.
+
+        Returns
+        -------
+        Calendar
+            With a cell of its own for each timestep.
+        """
         cell = np.arange(n_timesteps)
         return cls(cell, np.zeros_like(cell), 0, period)
 
@@ -62,6 +75,11 @@ class Calendar:
             Never decreasing.
         period : int
             Slots per year.
+
+        Returns
+        -------
+        Calendar
+            With cells for all slots from the first date to the last.
         """
         year = dates.astype("datetime64[Y]")
         day_of_year = (dates - year.astype("datetime64[D]")).astype(np.int64) + 1
@@ -95,6 +113,7 @@ class Calendar:
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_bands, n_timesteps)
+            Series; NaN where not observed.
 
         Returns
         -------
@@ -122,10 +141,12 @@ class Calendar:
         Parameters
         ----------
         values : ndarray of shape (n_samples, n_layers, ..., n_cells)
+            Of each cell, layer by layer.
 
         Returns
         -------
         ndarray of shape (n_samples, ..., n_timesteps)
+            Of each timestep.
         """
         picked = values[:, self.layer, ..., self.cell]
         return np.moveaxis(picked, 0, -1)

@@ -38,6 +38,8 @@ class BrokenBlocksError(RuntimeError):
     ----------
     blocks : dict of (int, int) to str
         What was wrong with each block, by its row and column.
+    total : int
+        Blocks of the cube.
     """
 
     def __init__(self, blocks, total):
@@ -80,12 +82,14 @@ def write_maps(
 
     Parameters
     ----------
-    estimator, cube, what, bands, explainer
+    estimator, cube
         See `predict_cube`. What is not lazy in the cube goes to the workers whole.
         Coordinates other than those of the dimensions are not written.
     store : str or path
         Folder or URL of the Zarr store (format 3). The workers write to it: it must
         lie where all can reach it. One call at a time may write to a store.
+    what, bands, explainer
+        See `predict_cube`.
     chunk_size : int, default=None
         Pixels along each side of a block and of the chunks of the store. None takes
         blocks as large as the largest chunk of the cube, but of 256 MB of float32 at
@@ -215,6 +219,7 @@ def open_maps(store):
     Parameters
     ----------
     store : str or path
+        Folder or URL of the Zarr store.
 
     Returns
     -------

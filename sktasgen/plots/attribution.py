@@ -163,6 +163,14 @@ class AttributionDisplay:
         -------
         AttributionDisplay
             The display, drawn. Its interval holds nine tenths of the values expected.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError, TypeError
+            If there is no such sample, or see
+            :meth:`sktasgen.explainer.GibbsExplainer.explain`.
         """
         X, y, label_time = only_sample(sample, X, y, label_time)
         fitted = fitted_dates(explainer)
@@ -217,6 +225,14 @@ class AttributionDisplay:
         -------
         AttributionDisplay
             The display, drawn. Its interval holds nine tenths of the values expected.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError
+            If there is no such sample, or there are more or fewer dates or names than
+            it needs.
         """
         check_sample(sample, len(explanation.X))
         lower, upper = explanation.interval(0.9)

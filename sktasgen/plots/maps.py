@@ -95,6 +95,11 @@ class MapDisplay:
         -------
         MapDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ImportError, ValueError, TypeError
+            See :func:`sktasgen.maps.predict_cube`.
         """
         from ..maps import predict_cube  # loads the estimators, which others need not
 

@@ -123,6 +123,13 @@ class TimelineDisplay:
         -------
         TimelineDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError, TypeError
+            See :meth:`sktasgen.relabeler.StableSampleRelabeler.relabel`.
         """
         X = np.asarray(X)
         rows = np.arange(len(X)) if samples is None else np.atleast_1d(samples)
