@@ -170,7 +170,7 @@ class AttributionDisplay:
             If matplotlib is missing.
         ValueError, TypeError
             If there is no such sample, or see
-            :meth:`sktasgen.explainer.GibbsExplainer.explain`.
+            :meth:`sktasgen.GibbsExplainer.explain`.
         """
         X, y, label_time = only_sample(sample, X, y, label_time)
         fitted = fitted_dates(explainer)

@@ -103,7 +103,7 @@ class ScoreDisplay:
             If matplotlib is missing.
         ValueError, TypeError
             If there is no such sample, or see
-            :meth:`sktasgen.detector.HTSVAEDetector.score_timesteps`.
+            :meth:`sktasgen.HTSVAEDetector.score_timesteps`.
         """
         X, y, label_time = only_sample(sample, X, y, label_time)
         fitted = fitted_dates(detector)

@@ -129,7 +129,7 @@ class TimelineDisplay:
         ImportError
             If matplotlib is missing.
         ValueError, TypeError
-            See :meth:`sktasgen.relabeler.StableSampleRelabeler.relabel`.
+            See :meth:`sktasgen.StableSampleRelabeler.relabel`.
         """
         X = np.asarray(X)
         rows = np.arange(len(X)) if samples is None else np.atleast_1d(samples)
