@@ -27,6 +27,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sktasgen"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_show_sourcelink = False
+# Pages of the first level have no others beside them to list.
+html_sidebars = {"*": []}
 # What names no language is none.
 highlight_language = "text"
 

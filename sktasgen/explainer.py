@@ -45,7 +45,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     ----------
     detector : estimator, default=None
         What is normal: cloned and fitted in `fit`. None is
-        :class:`~sktasgen.detector.HTSVAEDetector` with its defaults. A fitted
+        :class:`~sktasgen.HTSVAEDetector` with its defaults. A fitted
         detector goes in as ``sklearn.frozen.FrozenEstimator(detector)`` and is used
         as it is. A detector that is to be fitted and whose `random_state` is None
         gets a number drawn from this `random_state`.
