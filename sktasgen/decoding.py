@@ -10,6 +10,8 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 import numpy as np
 from numba import njit
 
+from ._validation import as_array
+
 # Nats beyond which a switch is too improbable to be held in a float: forward-backward
 # then counts in logarithms.
 _MOST_COST = 600.0
@@ -149,7 +151,7 @@ def check_switch_cost(switch_cost, n_classes):
         If it is no number, negative or NaN, or a matrix of another shape or with
         something on its diagonal.
     """
-    cost = np.asarray(switch_cost, dtype=np.float64)
+    cost = as_array(switch_cost, "switch_cost", np.float64)
     if cost.ndim == 0:
         if not cost >= 0:
             raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
@@ -183,12 +185,18 @@ def _check_possible(possible):
 
 def _check(log_evidence, switch_cost):
     """Validate what the kernels take."""
-    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
+    log_evidence = as_array(log_evidence, "log_evidence", np.float64)
     if log_evidence.ndim != 3:
         raise ValueError(
             f"log_evidence has {log_evidence.ndim} dimensions; expected 3 (n_samples, "
             "n_timesteps, n_classes)."
         )
+    if 0 in log_evidence.shape[1:]:
+        raise ValueError(
+            f"log_evidence has shape {log_evidence.shape}; expected at least one date "
+            "and one class."
+        )
+    log_evidence = np.ascontiguousarray(log_evidence)
     # Class by class: a reduction of so few values, over and over, is slow.
     best = np.full(log_evidence.shape[:2], -np.inf)
     for of_class in np.moveaxis(log_evidence, 2, 0):

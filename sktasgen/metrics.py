@@ -21,7 +21,7 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 from sklearn.utils.multiclass import unique_labels
 
-from ._validation import check_label_time
+from ._validation import as_array, check_count, check_label_time, naming
 
 # Dated labels ----------------------------------------------------------------
 
@@ -146,7 +146,7 @@ def dated_label_report(Y_true, Y_pred, y, *, mask=None):
     (0.875, 0.5, 2)
     """
     counted, truth, prediction = _counted_labels(Y_true, Y_pred, mask)
-    y = np.asarray(y)
+    y = as_array(y, "y")
     if y.shape != counted.shape[:1]:
         raise ValueError(
             f"y has shape {y.shape}, but Y_true has {len(counted)} samples: expected "
@@ -231,7 +231,7 @@ def change_dates(Y):
 
 
 def _check_timelines(Y, name):
-    Y = np.asarray(Y)
+    Y = as_array(Y, name)
     if Y.ndim != 2:
         raise ValueError(
             f"{name} has {Y.ndim} dimensions; expected 2 (n_samples, n_timesteps)."
@@ -281,8 +281,10 @@ def _plain(labels):
 
 
 def _check_bool(array, name):
-    array = np.asarray(array)
-    if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+    array = as_array(array, name)
+    with naming(name):
+        is_bool = array.dtype.kind == "b" or np.isin(array, (0, 1)).all()
+    if not is_bool:
         raise ValueError(f"{name} must be bool (or 0 and 1), got dtype {array.dtype}.")
     return array.astype(bool)
 
@@ -432,6 +434,7 @@ def break_within(break_true, break_pred, k):
     0.3333333333333333
     """
     break_true, break_pred = _check_breaks(break_true, break_pred)
+    k = check_count(k, "k", least=0)
     near = (break_pred >= 0) & (abs(break_pred - break_true) <= k)
     return _share(near[break_true >= 0])
 
@@ -439,7 +442,7 @@ def break_within(break_true, break_pred, k):
 def _check_breaks(*breaks):
     checked = []
     for name, values in zip(("break_true", "break_pred"), breaks, strict=True):
-        values = np.asarray(values)
+        values = as_array(values, name)
         if values.ndim != 1:
             raise ValueError(
                 f"{name} has {values.ndim} dimensions; expected 1 (n_samples,)."
@@ -558,14 +561,15 @@ def cell_attribution_ap(truth, probabilities):
 
 
 def _check_truth_and_scores(truth, scores, truth_name, scores_name, n_dims):
-    scores = check_array(
-        scores,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
-        ensure_2d=False,
-        allow_nd=True,
-        input_name=scores_name,
-    )
+    with naming(scores_name):
+        scores = check_array(
+            scores,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            ensure_2d=False,
+            allow_nd=True,
+            input_name=scores_name,
+        )
     truth = _check_bool(truth, truth_name)
     if scores.ndim != n_dims:
         raise ValueError(
@@ -706,7 +710,8 @@ def area_adjusted_accuracy(confusion, mapped_area):
 
 
 def _check_confusion(confusion, mapped_area):
-    counts = check_array(confusion, dtype=np.float64, input_name="confusion")
+    with naming("confusion"):
+        counts = check_array(confusion, dtype=np.float64, input_name="confusion")
     if counts.shape[0] != counts.shape[1]:
         raise ValueError(f"confusion has shape {counts.shape}; expected a square.")
     if (counts < 0).any() or (counts % 1).any():
@@ -714,9 +719,10 @@ def _check_confusion(confusion, mapped_area):
             "confusion must hold counts of reference samples (integers, 0 or more), "
             "not shares."
         )
-    mapped_area = check_array(
-        mapped_area, dtype=np.float64, ensure_2d=False, input_name="mapped_area"
-    )
+    with naming("mapped_area"):
+        mapped_area = check_array(
+            mapped_area, dtype=np.float64, ensure_2d=False, input_name="mapped_area"
+        )
     if mapped_area.shape != counts.shape[:1]:
         raise ValueError(
             f"mapped_area has shape {mapped_area.shape}, but confusion has "
@@ -896,6 +902,10 @@ def make_label_time_scorer(score_func, *, greater_is_better=True, **kwargs):
     >>> make_label_time_scorer(fbeta_score, beta=2, average="macro")
     make_label_time_scorer(fbeta_score, beta=2, average='macro')
     """
+    if not callable(score_func):
+        raise TypeError(f"score_func={score_func!r} cannot be called.")
+    with naming("greater_is_better"):
+        greater_is_better = bool(greater_is_better)
     return _LabelTimeScorer(score_func, 1 if greater_is_better else -1, kwargs)
 
 

@@ -7,7 +7,14 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._sklearn import Interval, fit_context
-from ._validation import as_days, check_dates, check_series, is_integer
+from ._validation import (
+    as_array,
+    as_days,
+    check_dates,
+    check_series,
+    is_integer,
+    naming,
+)
 
 
 class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -230,12 +237,13 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
     >>> dates
     array(['2024-01-01', '2024-01-11'], dtype='datetime64[D]')
     """
-    values = check_array(
-        values,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
-        input_name="values",
-    )
+    with naming("values"):
+        values = check_array(
+            values,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            input_name="values",
+        )
     n_samples, sample_index = _check_sample_index(sample_index, len(values), n_samples)
     days, day_index = _check_acquisition_dates(dates, len(values))
 
@@ -260,7 +268,7 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
 
 
 def _check_sample_index(sample_index, n_observations, n_samples):
-    sample_index = np.asarray(sample_index)
+    sample_index = as_array(sample_index, "sample_index")
     if sample_index.dtype.kind not in "iu":
         raise TypeError(
             f"sample_index must be integers, got dtype {sample_index.dtype}."
@@ -285,7 +293,7 @@ def _check_sample_index(sample_index, n_observations, n_samples):
 
 def _check_acquisition_dates(dates, n_observations):
     """Return the distinct dates in order, and the index into them of each row."""
-    dates = np.asarray(dates)
+    dates = as_array(dates, "dates")
     if dates.shape != (n_observations,):
         raise ValueError(
             f"dates has shape {dates.shape}, but values has {n_observations} rows: "

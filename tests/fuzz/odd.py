@@ -4,6 +4,7 @@ A call with odd arguments either answers, or refuses by a `ValueError` or `TypeE
 whose message names an argument; it never changes what it was given.
 """
 
+import contextlib
 import datetime
 import decimal
 import fractions
@@ -95,12 +96,9 @@ def _digest(args, kwargs):
     """Hash of all arguments that can be hashed by content."""
     found = []
     for value in (*args, *kwargs.values()):
-        if not _is_plain(value):
-            continue
-        try:
-            found.append(joblib.hash(value))
-        except Exception:  # no way to tell then
-            found.append(None)
+        with contextlib.suppress(Exception):  # no way to tell then
+            if hasattr(value, "__len__") and _is_plain(value):
+                found.append(joblib.hash(np.asarray(value)))
     return found
 
 
@@ -145,10 +143,15 @@ def parameters(draw, names, keep=()):
     found = {}
     for name in chosen:
         value = draw(anything)
-        size = value if isinstance(value, int | np.integer) else 0
-        assume(not _LARGE < size or name in keep)
+        if name not in keep:
+            refuse_large(value)
         found[name] = value
     return found
+
+
+def refuse_large(size):
+    """Leave out a size that would do nothing but fill the memory."""
+    assume(not (isinstance(size, int | np.integer) and size > _LARGE))
 
 
 # --- arrays -------------------------------------------------------------------------

@@ -270,7 +270,6 @@ def test_bands_are_scaled_or_it_is_said_why_not(params, X, other):
         back = odd.attempt(scaler.inverse_transform, scaled, named=["X"])
         if odd.answered(back):
             assert back.shape == scaled.shape
-    odd.attempt(scaler.get_feature_names_out, other, named=["input_features"])
 
 
 # --- methods of fitted ones ---------------------------------------------------------
