@@ -342,5 +342,7 @@ def _forward_backward_of_pairs(log_evidence, switch_cost):
                 for k in range(n_classes):
                     after[k] = _log_sum(before - switch_cost[k])
             posterior[i, t] += after
-            posterior[i, t] = np.exp(posterior[i, t] - _log_sum(posterior[i, t]))
+            # Divided by their sum: next to huge logarithms that of a sum is lost.
+            posterior[i, t] = np.exp(posterior[i, t] - posterior[i, t].max())
+            posterior[i, t] /= posterior[i, t].sum()
     return posterior, possible

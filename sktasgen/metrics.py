@@ -57,7 +57,8 @@ def timeline_accuracy(Y_true, Y_pred, *, mask=None):
     0.6666666666666666
     """
     _, truth, prediction = _counted_labels(Y_true, Y_pred, mask)
-    return float(accuracy_score(truth, prediction))
+    with naming("Y_pred"):
+        return float(accuracy_score(truth, prediction))
 
 
 def changed_date_accuracy(Y_true, Y_pred, y, *, mask=None):
@@ -156,15 +157,19 @@ def dated_label_report(Y_true, Y_pred, y, *, mask=None):
     comparable = _has_label(static)
     changed = np.zeros(len(truth), dtype=bool)
     if comparable.any():
-        static = _plain(static[comparable])
-        unique_labels(truth, static)  # refuses to compare strings with numbers
-        changed[comparable] = truth[comparable] != static
-    n_classes = len(unique_labels(truth, prediction))
-    kappa = cohen_kappa_score(truth, prediction) if n_classes > 1 else np.nan
+        with naming("y"):
+            static = _plain(static[comparable])
+            unique_labels(truth, static)  # refuses to compare strings with numbers
+            changed[comparable] = truth[comparable] != static
+    with naming("Y_pred"):
+        n_classes = len(unique_labels(truth, prediction))
+        kappa = cohen_kappa_score(truth, prediction) if n_classes > 1 else np.nan
+        accuracy = accuracy_score(truth, prediction)
+        f1_macro = f1_score(truth, prediction, average="macro")
     return Bunch(
-        accuracy=float(accuracy_score(truth, prediction)),
+        accuracy=float(accuracy),
         kappa=float(kappa),
-        f1_macro=float(f1_score(truth, prediction, average="macro")),
+        f1_macro=float(f1_macro),
         changed_date_accuracy=_share((truth == prediction)[changed]),
         n_dates=int(counted.sum()),
         n_changed_dates=int(changed.sum()),

@@ -49,7 +49,7 @@ def attempt(function, /, *args, named=(), refusals=(ValueError, TypeError), **kw
     given = {k: v for k, v in kwargs.items() if _is_plain(v)}
     before = _digest(args, given)
     try:
-        with warnings.catch_warnings(), _no_hang():
+        with warnings.catch_warnings(), no_hang():
             warnings.simplefilter("ignore")
             found = function(*args, **kwargs)
     except refusals as error:
@@ -70,7 +70,7 @@ def answered(found):
     return not isinstance(found, Refused)
 
 
-class _no_hang:
+class no_hang:
     """Fail a call that does not come back; where the system has no alarm, wait."""
 
     def __enter__(self):

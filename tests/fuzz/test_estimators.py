@@ -105,10 +105,10 @@ def other_series(fitted):
     return series(st.sampled_from([fitted._series_ndim == 2] * 9 + [True]))
 
 
-def n_and_dates(X):
+def n_and_dates(estimator, X):
     """How many samples and dates valid series have."""
     X = np.asarray(X)
-    return len(X), X.shape[2] if X.ndim == 3 else X.shape[1] // BANDS
+    return len(X), X.shape[2] if X.ndim == 3 else X.shape[1] // estimator.n_bands_
 
 
 def check_unscored_only(scores, X, least=3):
@@ -152,14 +152,14 @@ def test_detector_is_fitted_or_says_why_not(
     params, more, X, y, label_time, groups, random_state
 ):
     params = {**more, "random_state": random_state, **params}
-    detector = odd.attempt(Detector, **params)
+    detector = Detector(**params)
     fitted = odd.attempt(
         detector.fit, X, y, label_time=label_time, groups=groups,
         named=("X", "y", *params, *detector.get_params()),
     )  # fmt: skip
     if odd.answered(fitted):
         scores = odd.attempt(fitted.score_timesteps, X, named=["X"])
-        n, n_dates = n_and_dates(X)
+        n, n_dates = n_and_dates(fitted, X)
         assert scores.shape == (n, n_dates)
         if fitted.reference_ != "self":
             check_unscored_only(scores, X, fitted.min_observations)
@@ -188,7 +188,7 @@ def test_relabeler_is_fitted_or_says_why_not(
     params, of_detector, drop, X, y, label_time, groups, sample_weight, resample
 ):
     if drop:
-        relabeler = odd.attempt(Relabeler, "drop", **of_detector | params)
+        relabeler = Relabeler(**{"detector": "drop", **of_detector, **params})
     else:
         relabeler = Relabeler(**{"detector": Detector(**of_detector), **params})
     fit_params = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -204,7 +204,7 @@ def test_relabeler_is_fitted_or_says_why_not(
         assert len(rows) == len(classes) == len(relabeler.sample_weight_)
         assert rows.shape[1] == relabeler.n_bands_ + 1
         assert np.isfinite(relabeler.sample_weight_).all()
-    n, n_dates = n_and_dates(X)
+    n, n_dates = n_and_dates(relabeler, X)
     proba = odd.attempt(relabeler.predict_proba_timeline, X, named=["X"])
     check_probability(proba, (n, n_dates, len(relabeler.classes_)))
     assert relabeler.predict_timeline(X).shape == (n, n_dates)
@@ -317,7 +317,7 @@ def test_detector_scores_or_says_why_not(data):
     found = odd.attempt(getattr(detector, method), X, **given, named=["X"])
     if not odd.answered(found):
         return
-    n, n_dates = n_and_dates(X)
+    n, n_dates = n_and_dates(detector, X)
     if method in ("score_timesteps", "predict_timesteps"):
         assert found.shape == (n, n_dates)
     if method == "score_timesteps" and detector.reference_ != "self":
@@ -358,7 +358,7 @@ def test_relabeler_labels_or_says_why_not(data):
     found = odd.attempt(getattr(relabeler, method), X, **given, named=["X", "y"])
     if not odd.answered(found):
         return
-    n, n_dates = n_and_dates(X)
+    n, n_dates = n_and_dates(relabeler, X)
     n_classes = len(relabeler.classes_)
     known = {*relabeler.classes_.tolist(), relabeler.no_label_}
     if method in ("relabel", "predict_timeline"):
@@ -391,7 +391,7 @@ def test_explainer_explains_or_says_why_not(data):
     if method != "explanation":
         check_cell_probability(explainer, found, X)
         return
-    n, n_dates = n_and_dates(X)
+    n, n_dates = n_and_dates(explainer, X)
     assert found.band_importance.shape == (n, BANDS)
     assert found.date_importance.shape == (n, n_dates)
     assert found.change_interval.shape == (n, 2)
