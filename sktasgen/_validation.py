@@ -51,20 +51,21 @@ def as_array(value, name, dtype=None):
         return np.asarray(value, dtype=dtype)
 
 
-def check_count(value, name, least=1):
-    """Return a whole number of at least so many as an int.
+def check_count(value, name, least=1, most=np.inf):
+    """Return a whole number of at least, and at most, so many as an int.
 
     Raises
     ------
     TypeError
         If it is no whole number.
     ValueError
-        If it is less.
+        If it is less or more.
     """
     if not is_integer(value):
         raise TypeError(f"{name}={value!r}; expected an int.")
-    if value < least:
-        raise ValueError(f"{name}={value}; expected at least {least}.")
+    if not least <= value <= most:
+        bound = f"at least {least}" if value < least else f"at most {most}"
+        raise ValueError(f"{name}={value}; expected {bound}.")
     return int(value)
 
 

@@ -16,6 +16,9 @@ from ._validation import (
     naming,
 )
 
+# More than lie between any two dates.
+_MOST_DAYS = 10_000_000
+
 
 class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Standardise each band over samples and dates.
@@ -252,8 +255,11 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
     else:
         if step is None:
             step = _median_gap(sample_index, days[day_index])
-        elif not is_integer(step) or step < 1:
-            raise ValueError(f"step must be a positive int (days), got {step!r}.")
+        elif not is_integer(step) or not 1 <= step <= _MOST_DAYS:
+            raise ValueError(
+                f"step must be a positive int (days, {_MOST_DAYS} at most), got "
+                f"{step!r}."
+            )
         start = days[0] if start is None else check_dates([start], 1)[0]
         since_start = (days - start).astype(np.int64)
         slot = (2 * since_start + step) // (2 * step)

@@ -40,6 +40,7 @@ from ._validation import (
     check_weights,
     common_label_time,
     encode_some_labels,
+    naming,
 )
 from ._warnings import warn
 from .alignment import align_years
@@ -759,7 +760,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         predicted = self.predict(X, label_time=times)
         if sample_weight is not None:
             sample_weight = check_weights(sample_weight, n)[labelled]
-        return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
+        with naming("y"):
+            return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
 
     def fit_resample(self, X, y, *, label_time=None, groups=None, **fit_params):
         """Fit, and return one labelled row per observed date.

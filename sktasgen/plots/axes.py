@@ -37,6 +37,8 @@ def time_axis(dates, n_timesteps):
 
     In days since 1970 for dates, as matplotlib counts them.
     """
+    if n_timesteps == 0:
+        raise ValueError("there are 0 timesteps to draw; expected 1 at least.")
     days = check_dates(dates, n_timesteps)
     if days is None:
         positions = np.arange(n_timesteps, dtype=float)

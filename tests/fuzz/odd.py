@@ -323,7 +323,9 @@ def label_times(n, n_timesteps):
 def dates(n):
     """Dates of n timesteps, more or less."""
     regular = np.datetime64("2020-01-01") + 46 * np.arange(n)
-    irregular = np.datetime64("2019-11-01") + np.array([0, 3, 3, 90, 200, 201, 400, 720])
+    irregular = np.datetime64("2019-11-01") + np.array(
+        [0, 3, 3, 90, 200, 201, 400, 720]
+    )
     fixed = [
         None, None, regular, regular, irregular[:n], regular.astype(object),
         regular.astype("M8[ns]"), regular.astype("M8[Y]"), list(regular),

@@ -97,7 +97,16 @@ def odd_tables(draw, frame):
         what = draw(
             st.sampled_from(
                 ["cell"] * 4
-                + ["column", "drop", "rename", "repeat", "rows", "double", "mix", "swap"]
+                + [
+                    "column",
+                    "drop",
+                    "rename",
+                    "repeat",
+                    "rows",
+                    "double",
+                    "mix",
+                    "swap",
+                ]
             )
         )
         if not names or not rows:
@@ -113,7 +122,9 @@ def odd_tables(draw, frame):
             frame = frame.drop(columns=[names[column]])
         elif what == "rename":
             names[column] = draw(
-                st.sampled_from(["", "sample", "date", "label", "B4", "é", " B4", "a,b"])
+                st.sampled_from(
+                    ["", "sample", "date", "label", "B4", "é", " B4", "a,b"]
+                )
             )
             frame.columns = names
         elif what == "repeat":
@@ -144,11 +155,17 @@ def written(draw, frame):
             content = b"PAR1"
     else:
         separator = draw(st.sampled_from([","] * 8 + [";", "\t", "|"]))
-        text = frame.to_csv(index=draw(st.sampled_from([False] * 8 + [True])), sep=separator)
-        text = draw(
-            st.sampled_from([text] * 8 + [text.replace("\n", "\r\n"), text[:-9], "", "\n"])
+        text = frame.to_csv(
+            index=draw(st.sampled_from([False] * 8 + [True])), sep=separator
         )
-        encoding = draw(st.sampled_from(["utf-8"] * 6 + ["utf-8-sig", "utf-16", "latin-1"]))
+        text = draw(
+            st.sampled_from(
+                [text] * 8 + [text.replace("\n", "\r\n"), text[:-9], "", "\n"]
+            )
+        )
+        encoding = draw(
+            st.sampled_from(["utf-8"] * 6 + ["utf-8-sig", "utf-16", "latin-1"])
+        )
         content = text.encode(encoding, errors="replace")
         if draw(st.integers(0, 9)) == 0:
             content += draw(st.binary(max_size=20))
@@ -165,9 +182,7 @@ def put(folder, name, file):
 
 
 def good_files():
-    return [
-        (".csv", frame.to_csv(index=False).encode()) for frame in good_tables()
-    ]
+    return [(".csv", frame.to_csv(index=False).encode()) for frame in good_tables()]
 
 
 @odd.share(0.1)
@@ -193,9 +208,7 @@ def test_tables_are_read_or_it_is_said_why_not(data, tmp_path_factory):
     assert (np.diff(series.dates) > np.timedelta64(0, "D")).all()
     path = put(folder, "labels", data.draw(written(good_tables()[1])))
     named = (str(path), path.name)
-    labels = odd.attempt(
-        tables.read_labels, path, series, refusals=FILES, named=named
-    )
+    labels = odd.attempt(tables.read_labels, path, series, refusals=FILES, named=named)
     if odd.answered(labels):
         index, y, label_time = labels
         assert len(index) == len(y) == len(label_time)
@@ -282,7 +295,9 @@ def test_relabel_writes_all_or_nothing(data, tmp_path_factory):
         assert json.loads((folder / "out" / "summary.json").read_text())["samples"] > 0
         for path in (folder / "out").glob("dynamic_labels*"):
             read = pandas.read_csv if path.suffix == ".csv" else pandas.read_parquet
-            table = read(path, **{} if path.suffix != ".csv" else {"keep_default_na": False})
+            table = read(
+                path, **{} if path.suffix != ".csv" else {"keep_default_na": False}
+            )
             assert table["probability"].astype(float).between(0, 1 + 1e-9).all()
 
 
@@ -381,8 +396,9 @@ def odd_points(draw):
                 at = points.columns.get_loc(column)
                 points.iat[row, at] = draw(st.sampled_from([*CELLS, 1, 1.5]))
         elif what == "drop":
-            points = points.drop(columns=[draw(st.sampled_from(["label", "date"]))],
-                                 errors="ignore")
+            points = points.drop(
+                columns=[draw(st.sampled_from(["label", "date"]))], errors="ignore"
+            )
         elif what == "rows":
             points = points.iloc[: draw(st.integers(0, 2))]
         elif what == "crs":
@@ -427,7 +443,9 @@ def test_cubes_are_sampled_and_mapped_or_it_is_said_why_not(data, tmp_path_facto
         **options, named=["X", "dates", "estimator"],
     )  # fmt: skip
     if odd.answered(predicted) and not hasattr(predicted, "data_vars"):
-        assert predicted.compute().shape[-2:] == cube.transpose(..., "y", "x").shape[-2:]
+        assert (
+            predicted.compute().shape[-2:] == cube.transpose(..., "y", "x").shape[-2:]
+        )
     folder = tmp_path_factory.mktemp("maps")
     stored = odd.attempt(
         maps.write_maps, mapper(), cube=cube, store=folder / "maps.zarr", **options,
@@ -437,23 +455,32 @@ def test_cubes_are_sampled_and_mapped_or_it_is_said_why_not(data, tmp_path_facto
         odd.attempt(
             maps.write_geotiffs, maps.open_maps(folder / "maps.zarr"), folder / "tif",
             dates=data.draw(odd_or_good(odd.anything, None)),
-            refusals=FILES, named=["maps"],
+            refusals=FILES, named=["maps", "cube"],
         )  # fmt: skip
     else:
         assert not (folder / "maps.zarr").exists()
 
 
 @odd.share(0.02)
-@given(source=odd.anything, options=odd.parameters(
-    ["bands", "chunk_size", "pattern", "crs", "resolution", "bbox"]
-))
+@given(
+    source=odd.anything,
+    options=odd.parameters(
+        ["bands", "chunk_size", "pattern", "crs", "resolution", "bbox"]
+    ),
+)
 def test_odd_sources_are_refused(source, options, tmp_path_factory):
+    here = tmp_path_factory.mktemp("sources")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("sources"))
-        named = ["nowhere", "''", "'a'", "'b'", "'1'", "'auto'"]
+        patch.chdir(here)
+        named = ["nowhere", here.name, "''", "'a'", "'b'", "'1'", "'auto'"]
         for function in (maps.open_cube, maps.open_maps, maps.read_points):
-            given = {"source" if function is maps.open_cube else
-                     "store" if function is maps.open_maps else "path": source}
+            given = {
+                "source"
+                if function is maps.open_cube
+                else "store"
+                if function is maps.open_maps
+                else "path": source
+            }
             more = options if function is maps.open_cube else {}
             odd.attempt(
                 function, **given, **more,
