@@ -15,6 +15,8 @@ from ._validation import as_array
 # Nats beyond which a switch is too improbable to be held in a float: forward-backward
 # then counts in logarithms.
 _MOST_COST = 600.0
+# Constants per date do not matter, but sums of larger ones would swallow all else.
+_MOST_EVIDENCE = 1e12
 
 
 def viterbi(log_evidence, switch_cost):
@@ -211,6 +213,8 @@ def _check(log_evidence, switch_cost):
             raise ValueError(
                 f"log_evidence {problem}: first at sample {sample}, date {date}."
             )
+    if best.size and np.abs(best).max() > _MOST_EVIDENCE:
+        log_evidence = log_evidence - best[:, :, np.newaxis]
     return log_evidence, check_switch_cost(switch_cost, log_evidence.shape[2])
 
 

@@ -20,9 +20,8 @@ import numpy as np
 
 from ._optional import import_optional
 from ._validation import check_count, naming
-from .preprocessing import _MOST_DAYS
+from .preprocessing import _MOST_DAYS, composite
 from .preprocessing import _median_gap as _gap_of_samples
-from .preprocessing import composite
 
 _MISSING = ("", "nan", "NaN", "NA", "null")
 _DAY = np.timedelta64(1, "D")

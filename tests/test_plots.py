@@ -709,3 +709,24 @@ def test_a_margin_that_is_empty_shows(margin, tmp_path):
             patch.remove()
 
     assert difference(attribution(), "attribution", tmp_path, spoil) is not None
+
+
+@pytest.mark.parametrize(
+    ("display", "name"),
+    [
+        (AttributionDisplay([[0.1]], label_time=1), "label_time"),
+        (AttributionDisplay([[0.1]], change_time="a"), "change_time"),
+        (AttributionDisplay([[0.1]], change_interval=(0, 1)), "change_interval"),
+        (AttributionDisplay([[0.1]], r_hat="a"), "r_hat"),
+        (AttributionDisplay([[]]), "attribution"),
+        (TimelineDisplay([["a"]], label_time=1), "label_time"),
+        (TimelineDisplay([["a"]], sample_names=3), "sample_names"),
+        (TimelineDisplay([]), "labels"),
+        (ScoreDisplay([0.1], label_time=1), "label_time"),
+        (ScoreDisplay([0.1], threshold="a"), "threshold"),
+        (ScoreDisplay([]), "scores"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(display, name):
+    with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+        display.plot()

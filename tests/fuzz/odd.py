@@ -282,7 +282,8 @@ _LABEL_CONTAINERS = [
     lambda v: np.array(v)[:, None], lambda v: [v], tuple, lambda v: np.array(v, "f4"),
     lambda v: torch.tensor(v), lambda v: xarray.DataArray(v), lambda v: np.ma.array(v),
     lambda v: pandas.DataFrame({"y": v}), lambda v: pandas.Index(v), iter,
-    lambda v: np.eye(2)[v], lambda v: np.array(v, "U1"), lambda v: pandas.Series(v)[::-1],
+    lambda v: np.eye(2)[v], lambda v: np.array(v, "U1"),
+    lambda v: pandas.Series(v)[::-1],
 ]  # fmt: skip
 
 

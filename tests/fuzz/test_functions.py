@@ -103,7 +103,7 @@ METRICS = {
 }
 
 
-@odd.share(0.2)
+@odd.share(0.05)
 @pytest.mark.parametrize("name", sorted(METRICS))
 @given(data=st.data())
 def test_metrics_count_or_say_why_not(name, data):
