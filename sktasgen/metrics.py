@@ -264,7 +264,11 @@ def _counted_labels(Y_true, Y_pred, mask):
             f"Y_pred has no label on {unpredicted.sum()} of the dates that count; "
             "leave them out with mask, or predict them."
         )
-    return counted, _plain(Y_true[counted]), _plain(Y_pred[counted])
+    with naming("Y_true"):
+        Y_true = _plain(Y_true[counted])
+    with naming("Y_pred"):
+        Y_pred = _plain(Y_pred[counted])
+    return counted, Y_true, Y_pred
 
 
 def _has_label(labels):
