@@ -60,7 +60,9 @@ def viterbi(log_evidence, switch_cost):
     """
     log_evidence, switch_cost = _check(log_evidence, switch_cost)
     if np.ndim(switch_cost) == 0:
-        return _viterbi(log_evidence, switch_cost)
+        if np.isfinite(switch_cost):
+            return _viterbi(log_evidence, switch_cost)
+        switch_cost = _of_pairs(switch_cost, log_evidence.shape[2])
     path, possible = _viterbi_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return path
@@ -101,8 +103,7 @@ def forward_backward(log_evidence, switch_cost):
     if np.ndim(switch_cost) == 0:
         if switch_cost <= _MOST_COST:
             return _forward_backward(log_evidence, switch_cost)
-        stays = np.eye(log_evidence.shape[2], dtype=bool)
-        switch_cost = np.where(stays, 0.0, switch_cost)
+        switch_cost = _of_pairs(switch_cost, log_evidence.shape[2])
     posterior, possible = _forward_backward_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return posterior
@@ -175,6 +176,11 @@ def check_switch_cost(switch_cost, n_classes):
             f"{cost.diagonal().tolist()}."
         )
     return np.ascontiguousarray(cost)
+
+
+def _of_pairs(switch_cost, n_classes):
+    """The same cost for each pair of classes."""
+    return np.where(np.eye(n_classes, dtype=bool), 0.0, switch_cost)
 
 
 def _check_possible(possible):

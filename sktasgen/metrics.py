@@ -21,7 +21,13 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 from sklearn.utils.multiclass import unique_labels
 
-from ._validation import as_array, check_count, check_label_time, naming
+from ._validation import (
+    as_array,
+    check_count,
+    check_label_time,
+    check_weights,
+    naming,
+)
 
 # Dated labels ----------------------------------------------------------------
 
@@ -250,9 +256,10 @@ def _counted_labels(Y_true, Y_pred, mask):
     Y_pred = _check_timelines(Y_pred, "Y_pred")
     counted = _has_label(Y_true)
     for name, other in [("Y_pred", Y_pred), ("mask", mask)]:
-        if other is not None and np.shape(other) != Y_true.shape:
+        shape = None if other is None else as_array(other, name).shape
+        if other is not None and shape != Y_true.shape:
             raise ValueError(
-                f"{name} has shape {np.shape(other)}, but Y_true has {Y_true.shape}."
+                f"{name} has shape {shape}, but Y_true has {Y_true.shape}."
             )
     if mask is not None:
         counted &= _check_bool(mask, "mask")
@@ -799,7 +806,7 @@ class _LabelTimeScorer:
             y_pred = estimator.predict(X, label_time=label_time)
         kwargs = dict(self._kwargs)
         if sample_weight is not None:
-            kwargs["sample_weight"] = sample_weight
+            kwargs["sample_weight"] = check_weights(sample_weight, len(y_pred))
         return self._sign * self._score_func(y, y_pred, **kwargs)
 
     def __repr__(self):

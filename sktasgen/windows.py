@@ -25,6 +25,8 @@ import numpy as np
 from ._validation import as_array, check_count, check_dates
 
 DAYS_PER_YEAR = 365.25
+# Of a year: more than its minutes.
+_MOST_SLOTS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,8 @@ class Calendar:
     def regular(cls, n_timesteps, period):
         """Timesteps at equal distances, the first in season slot 0."""
         cell = np.arange(check_count(n_timesteps, "n_timesteps"))
-        return cls(cell, np.zeros_like(cell), 0, check_count(period, "period"))
+        period = check_count(period, "period", most=_MOST_SLOTS)
+        return cls(cell, np.zeros_like(cell), 0, period)
 
     @classmethod
     def from_dates(cls, dates, period):
@@ -65,7 +68,7 @@ class Calendar:
         period : int
             Slots per year.
         """
-        period = check_count(period, "period")
+        period = check_count(period, "period", most=_MOST_SLOTS)
         if dates is None or np.size(dates) == 0:
             raise ValueError(f"dates={dates!r}; expected one per timestep.")
         dates = check_dates(dates, np.size(dates))

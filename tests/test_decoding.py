@@ -201,6 +201,14 @@ def test_probabilities_add_up_beside_huge_evidence():
 
 
 @pytest.mark.parametrize("decode", [viterbi, forward_backward])
+def test_a_change_that_costs_infinitely_much_is_never_made(decode):
+    """Or a sequence comes back that the evidence rules out."""
+    log_evidence = np.array([[[0, -np.inf], [-np.inf, 0]]])
+    with pytest.raises(ValueError, match="rule out every label sequence"):
+        decode(log_evidence, np.inf)
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
 @pytest.mark.parametrize("shape", [(1, 0, 2), (1, 2, 0), (0, 0, 0)])
 def test_evidence_of_nothing_is_named(decode, shape):
     """The kernels would read memory that is not theirs."""

@@ -97,7 +97,7 @@ def _digest(args, kwargs):
     found = []
     for value in (*args, *kwargs.values()):
         with contextlib.suppress(Exception):  # no way to tell then
-            if hasattr(value, "__len__") and _is_plain(value):
+            if isinstance(value, list | tuple) or hasattr(value, "__array__"):
                 found.append(joblib.hash(np.asarray(value)))
     return found
 
@@ -143,6 +143,8 @@ def parameters(draw, names, keep=()):
     found = {}
     for name in chosen:
         value = draw(anything)
+        # scikit-learn itself takes a time span for a seed.
+        assume(name != "random_state" or not isinstance(value, np.timedelta64))
         if name not in keep:
             refuse_large(value)
         found[name] = value
