@@ -40,7 +40,7 @@ def write(path, value, *, kind):
         If there is something else in it.
     """
     with naming("path"):
-        path = os.fspath(path)
+        path = os.fsdecode(path)
     arrays = {}
     content = json.dumps(encode(value, arrays, "value"))
     metadata = {
@@ -49,7 +49,8 @@ def write(path, value, *, kind):
         "content": content,
         "digest": digest(content, arrays),
     }
-    _write_whole(path, save(arrays, metadata))
+    with naming("path"):
+        _write_whole(path, save(arrays, metadata))
 
 
 def read(path, *, kind):
@@ -63,8 +64,8 @@ def read(path, *, kind):
         If it is of another kind, damaged, or of a newer format.
     """
     with naming("path"):
-        path = os.fspath(path)
-    open(path, "rb").close()  # what is missing or a folder says so itself
+        path = os.fsdecode(path)
+        open(path, "rb").close()  # what is missing or a folder says so itself
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
