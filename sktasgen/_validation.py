@@ -403,7 +403,7 @@ def find_dates(dates, times, *, where, nearest=False):
 def _as_time(date, dates):
     """One date as datetime64[ns]."""
     known = (str, datetime.date, np.datetime64)
-    if hasattr(date, "values"):  # of xarray
+    if hasattr(date, "dims"):  # of xarray
         date = date.values[()]
     try:
         if date is None or not isinstance(date, known):

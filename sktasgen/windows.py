@@ -69,9 +69,10 @@ class Calendar:
             Slots per year.
         """
         period = check_count(period, "period", most=_MOST_SLOTS)
-        if dates is None or np.size(dates) == 0:
+        given = as_array(dates, "dates")
+        if dates is None or given.size == 0:
             raise ValueError(f"dates={dates!r}; expected one per timestep.")
-        dates = check_dates(dates, np.size(dates))
+        dates = check_dates(given, given.size)
         year = dates.astype("datetime64[Y]")
         day_of_year = (dates - year.astype("datetime64[D]")).astype(np.int64) + 1
         slot = np.floor(day_of_year * period / DAYS_PER_YEAR).astype(np.int64)

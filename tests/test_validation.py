@@ -63,6 +63,7 @@ def test_the_nearest_date_is_found_where_it_is_wanted():
         ("20200301", "of the year 20200301"),
         ("NaT", "a missing date"),
         (None, "of type NoneType"),
+        ({}, "of type dict"),
         (2.0, "of type float"),
         ([True], "of type bool"),
         (pandas.Timestamp("2020-03-01", tz="UTC"), "with a time zone"),

@@ -151,6 +151,7 @@ def test_what_does_not_fit_a_calendar_is_named():
         (lambda: Calendar.regular(0, 4), "n_timesteps"),
         (lambda: Calendar.regular(6, 0), "period"),
         (lambda: Calendar.from_dates([], 4), "dates"),
+        (lambda: Calendar.from_dates([1, [2]], 4), "dates"),
         (lambda: Calendar.from_dates(["soon"], 4), "dates"),
         (lambda: calendar.to_grid(np.zeros((1, 2, 5))), "X"),
         (lambda: calendar.from_grid(np.zeros((1, 2, 6))), "values"),

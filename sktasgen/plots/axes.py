@@ -15,6 +15,8 @@ def take_axes(ax, size, purpose):
     if ax is None:
         pyplot = import_optional("matplotlib.pyplot", extra="plot", purpose=purpose)
         _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    if not hasattr(ax, "figure"):
+        raise TypeError(f"ax={ax!r}; expected matplotlib Axes, or None.")
     return ax, ax.figure
 
 

@@ -192,7 +192,11 @@ class TimelineDisplay:
         labels = as_cells("labels", self.labels, ("n_samples", "n_timesteps"), object)
         n, n_timesteps = labels.shape
         with naming("labels" if self.classes is None else "classes"):
-            classes = _classes(labels) if self.classes is None else list(self.classes)
+            classes = self.classes
+            if classes is None:
+                classes = _classes(labels)
+            else:
+                classes = as_cells("classes", classes, ("n_classes",), object).tolist()
             names = [str(label) for label in classes]
         if self.class_names is not None:
             names = as_names("class_names", self.class_names, len(classes))

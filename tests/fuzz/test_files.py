@@ -473,7 +473,16 @@ def test_odd_sources_are_refused(source, options, tmp_path_factory):
     here = tmp_path_factory.mktemp("sources")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        named = ["nowhere", here.name, "''", "'a'", "'b'", "'1'", "'auto'"]
+        named = [
+            "nowhere",
+            "no such file",
+            here.name,
+            "''",
+            "'a'",
+            "'b'",
+            "'1'",
+            "'auto'",
+        ]
         for function in (maps.open_cube, maps.open_maps, maps.read_points):
             given = {
                 "source"
