@@ -3,15 +3,12 @@
 Beside them the names that only its later releases have.
 """
 
+import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval as _Interval
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -32,6 +29,18 @@ class _Silence:
 
     def call_on_fit_task_end(self, **kwargs):
         return False
+
+
+class Interval(_Interval):
+    """Numbers of a range; True, time spans and other kin of numbers are none."""
+
+    def is_satisfied_by(self, val):
+        if isinstance(val, bool | np.timedelta64):
+            return False
+        try:
+            return super().is_satisfied_by(val)
+        except TypeError:  # a Fraction, of which NumPy knows nothing
+            return False
 
 
 def has_callbacks(estimator):

@@ -7,6 +7,8 @@ as 3-D arrays of float32 or float64; NaN means "not observed".
 
 import datetime
 import numbers
+import re
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.utils import (
@@ -22,6 +24,72 @@ from sklearn.utils.validation import validate_data
 _EPOCH_ORDINAL = 719163
 # Values looked at in one go.
 _CHECKED_SIZE = 2**20
+# Squares of larger values, in other units, would not fit into single precision.
+_MOST_VALUE = 1e15
+
+
+@contextmanager
+def naming(name):
+    """Let an error in converting an argument say which argument it is of.
+
+    Whatever it is that converts: an object of another library may fail in any way.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        if type(error) is kind and re.search(rf"\b{name}\b", str(error)):
+            raise
+        raise kind(f"{name}: {error}") from error
+    except (AttributeError, RuntimeError) as error:
+        raise TypeError(f"{name}: {error}") from error
+
+
+def as_array(value, name, dtype=None):
+    """An array of what was given; an error on the way names the argument."""
+    with naming(name):
+        return np.asarray(value, dtype=dtype)
+
+
+def check_count(value, name, least=1, most=np.inf):
+    """Return a whole number of at least, and at most, so many as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is no whole number.
+    ValueError
+        If it is less or more.
+    """
+    if not is_integer(value):
+        raise TypeError(f"{name}={value!r}; expected an int.")
+    if not least <= value <= most:
+        bound = f"at least {least}" if value < least else f"at most {most}"
+        raise ValueError(f"{name}={value}; expected {bound}.")
+    return int(value)
+
+
+def check_weights(weights, n_samples):
+    """Return weights of samples as an array.
+
+    Raises
+    ------
+    ValueError
+        If they are not one finite number per sample, at least 0.
+    TypeError
+        If they are no numbers.
+    """
+    found = as_array(weights, "sample_weight", np.float64)
+    if found.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight has shape {found.shape}; expected ({n_samples},), one "
+            "number per sample."
+        )
+    if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise ValueError(
+            "sample_weight must be finite, not negative, and above 0 for some sample."
+        )
+    return found
 
 
 def check_series(estimator, X, *, reset, n_bands=None):
@@ -51,18 +119,25 @@ def check_series(estimator, X, *, reset, n_bands=None):
         If the input is not numeric, has inf, the wrong number of dimensions,
         or other bands (3-D) or another width (2-D) than in fit.
     """
-    names = _band_names(X)
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        allow_nd=True,
-    )
+    with naming("X"):
+        names = _band_names(X)
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            allow_nd=True,
+        )
     # Bit by bit: in one go it takes memory for a flag per value.
     for rows in gen_batches(len(X), max(1, _CHECKED_SIZE // max(1, X[:1].size))):
         assert_all_finite(X[rows], allow_nan=True, input_name="X")
+        large = X[rows][np.abs(X[rows]) > _MOST_VALUE]
+        if large.size:
+            raise ValueError(
+                f"X has the value {large[0]:g}; expected NaN where not observed, and "
+                f"else at most {_MOST_VALUE:g} in size."
+            )
     if X.ndim > 3:
         raise ValueError(
             f"X has {X.ndim} dimensions; expected 3 (n_samples, n_bands, "
@@ -137,7 +212,7 @@ def check_label_time(label_time, n_samples, n_timesteps):
     """
     if label_time is None:
         return None
-    times = np.asarray(label_time)
+    times = as_array(label_time, "label_time")
     if times.dtype.kind not in "iu":
         raise TypeError(
             "label_time must be an int or one int per sample (an index into the "
@@ -166,16 +241,19 @@ def check_some_label_times(label_time, labelled, n_timesteps):
     That may be None or NaN, beside integers that are floats for its sake. Such
     samples get the most frequent date of the others.
     """
-    if np.shape(label_time) != labelled.shape or labelled.all():
+    with naming("label_time"):
+        shape = np.shape(label_time)
+    if shape != labelled.shape or labelled.all():
         return check_label_time(label_time, len(labelled), n_timesteps)
     if not labelled.any():
         return np.zeros(len(labelled), dtype=np.intp)
-    known = np.array(np.asarray(label_time)[labelled].tolist())
+    with naming("label_time"):
+        known = np.array(np.asarray(label_time)[labelled].tolist())
     if known.dtype.kind == "f" and (known == np.round(known)).all():
         known = known.astype(np.intp)
-    times = np.full(len(labelled), known[0])
-    times[labelled] = known
-    times = check_label_time(times, len(labelled), n_timesteps)
+    # To the others for now that of a known one, as no other can be checked.
+    every = known[np.maximum(np.cumsum(labelled) - 1, 0)]
+    times = check_label_time(every, len(labelled), n_timesteps)
     times[~labelled] = common_label_time(times[labelled], n_timesteps)
     return times
 
@@ -197,7 +275,7 @@ def as_days(dates):
     ValueError
         If integers are no ordinal days.
     """
-    days = np.asarray(dates)
+    days = as_array(dates, "dates")
     if days.dtype.kind in "iu":
         last = datetime.date.max.toordinal()
         if days.size and not 1 <= days.min() <= days.max() <= last:
@@ -325,7 +403,7 @@ def find_dates(dates, times, *, where, nearest=False):
 def _as_time(date, dates):
     """One date as datetime64[ns]."""
     known = (str, datetime.date, np.datetime64)
-    if hasattr(date, "values"):  # of xarray
+    if hasattr(date, "dims"):  # of xarray
         date = date.values[()]
     try:
         if date is None or not isinstance(date, known):
@@ -370,7 +448,7 @@ def check_some_labels(y, n_samples, *, required=True):
     TypeError
         If some are strings and others are not.
     """
-    given = np.asarray(y, dtype=None if hasattr(y, "dtype") else object)
+    given = as_array(y, "y", None if hasattr(y, "dtype") else object)
     if given.ndim != 1 or given.dtype.kind not in "Of":
         return check_labels(y, n_samples), np.ones(n_samples, dtype=bool)
     labelled = np.array([not _is_missing(value) for value in given.tolist()], bool)
@@ -420,16 +498,19 @@ def check_labels(y, n_samples):
     TypeError
         If some are strings and others are not.
     """
-    given, y = y, column_or_1d(y, warn=True)
-    if y.dtype == object:
-        y = np.asarray(y.tolist())  # of a plainer kind, if there is one
+    given = y
+    with naming("y"):
+        y = column_or_1d(y, warn=True)
+        if y.dtype == object:
+            y = np.asarray(y.tolist())  # of a plainer kind, if there is one
     if len(y) != n_samples:
         raise ValueError(
             f"y has {len(y)} labels, but X has {n_samples} samples: expected one "
             "label per sample."
         )
     _check_values(given, "y", "label")
-    check_classification_targets(y)
+    with naming("y"):
+        check_classification_targets(y)
     return y
 
 
@@ -445,14 +526,15 @@ def check_groups(groups, n_samples):
     """
     if groups is None:
         return None
-    found = np.asarray(groups)
+    found = as_array(groups, "groups")
     if found.shape != (n_samples,):
         raise ValueError(
             f"groups has shape {found.shape}, but X has {n_samples} samples: expected "
             f"({n_samples},), one group per sample."
         )
     _check_values(groups, "groups", "group")
-    return np.unique(found, return_inverse=True)[1]
+    with naming("groups"):
+        return np.unique(found, return_inverse=True)[1]
 
 
 def _check_values(given, name, what):
@@ -491,8 +573,9 @@ def encode_labels(y, classes, n_samples):
     ValueError
         If a label was not seen in fit; the message lists the unknown ones.
     """
-    y = column_or_1d(y)
-    check_consistent_length(y, np.empty(n_samples))
+    with naming("y"):
+        y = column_or_1d(y)
+        check_consistent_length(y, np.empty(n_samples))
     position = {label: k for k, label in enumerate(classes.tolist())}
     unknown = sorted({str(v) for v in y.tolist() if v not in position})
     if unknown:
@@ -505,4 +588,6 @@ def encode_labels(y, classes, n_samples):
 
 def is_integer(value):
     """Whether `value` is an int of any kind but not a bool."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(
+        value, bool | np.timedelta64
+    )

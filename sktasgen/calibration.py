@@ -113,4 +113,6 @@ def _drawn(scores, weights):
     order = np.argsort(scores[seen])
     scores, total = scores[seen][order], np.cumsum(weights[seen][order])
     n = int(round(total[-1])) if len(total) else 0
+    if n == 0:
+        return scores[:0]
     return scores[np.searchsorted(total, (np.arange(n) + 0.5) / n * total[-1])]

@@ -530,7 +530,12 @@ def _middle(geopandas, crs, resolution):
     """A corner of pixels, x and y, in the middle of the area of use of a CRS."""
     try:
         area = geopandas.GeoSeries(crs=crs).crs.area_of_use
-    except (RuntimeError, AttributeError) as error:  # pyproj's; None is no CRS
+    except (
+        RuntimeError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # pyproj's; None is no CRS
         raise ValueError(
             f"crs must be a coordinate reference system that pyproj knows, got {crs!r}"
         ) from error

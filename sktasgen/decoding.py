@@ -10,9 +10,13 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 import numpy as np
 from numba import njit
 
+from ._validation import as_array
+
 # Nats beyond which a switch is too improbable to be held in a float: forward-backward
 # then counts in logarithms.
 _MOST_COST = 600.0
+# Constants per date do not matter, but sums of larger ones would swallow all else.
+_MOST_EVIDENCE = 1e12
 
 
 def viterbi(log_evidence, switch_cost):
@@ -56,7 +60,9 @@ def viterbi(log_evidence, switch_cost):
     """
     log_evidence, switch_cost = _check(log_evidence, switch_cost)
     if np.ndim(switch_cost) == 0:
-        return _viterbi(log_evidence, switch_cost)
+        if np.isfinite(switch_cost):
+            return _viterbi(log_evidence, switch_cost)
+        switch_cost = _of_pairs(switch_cost, log_evidence.shape[2])
     path, possible = _viterbi_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return path
@@ -97,8 +103,7 @@ def forward_backward(log_evidence, switch_cost):
     if np.ndim(switch_cost) == 0:
         if switch_cost <= _MOST_COST:
             return _forward_backward(log_evidence, switch_cost)
-        stays = np.eye(log_evidence.shape[2], dtype=bool)
-        switch_cost = np.where(stays, 0.0, switch_cost)
+        switch_cost = _of_pairs(switch_cost, log_evidence.shape[2])
     posterior, possible = _forward_backward_of_pairs(log_evidence, switch_cost)
     _check_possible(possible)
     return posterior
@@ -149,7 +154,7 @@ def check_switch_cost(switch_cost, n_classes):
         If it is no number, negative or NaN, or a matrix of another shape or with
         something on its diagonal.
     """
-    cost = np.asarray(switch_cost, dtype=np.float64)
+    cost = as_array(switch_cost, "switch_cost", np.float64)
     if cost.ndim == 0:
         if not cost >= 0:
             raise ValueError(f"switch_cost must not be negative, got {switch_cost}.")
@@ -173,6 +178,11 @@ def check_switch_cost(switch_cost, n_classes):
     return np.ascontiguousarray(cost)
 
 
+def _of_pairs(switch_cost, n_classes):
+    """The same cost for each pair of classes."""
+    return np.where(np.eye(n_classes, dtype=bool), 0.0, switch_cost)
+
+
 def _check_possible(possible):
     if not possible.all():
         raise ValueError(
@@ -183,12 +193,18 @@ def _check_possible(possible):
 
 def _check(log_evidence, switch_cost):
     """Validate what the kernels take."""
-    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
+    log_evidence = as_array(log_evidence, "log_evidence", np.float64)
     if log_evidence.ndim != 3:
         raise ValueError(
             f"log_evidence has {log_evidence.ndim} dimensions; expected 3 (n_samples, "
             "n_timesteps, n_classes)."
         )
+    if 0 in log_evidence.shape[1:]:
+        raise ValueError(
+            f"log_evidence has shape {log_evidence.shape}; expected at least one date "
+            "and one class."
+        )
+    log_evidence = np.ascontiguousarray(log_evidence)
     # Class by class: a reduction of so few values, over and over, is slow.
     best = np.full(log_evidence.shape[:2], -np.inf)
     for of_class in np.moveaxis(log_evidence, 2, 0):
@@ -203,6 +219,8 @@ def _check(log_evidence, switch_cost):
             raise ValueError(
                 f"log_evidence {problem}: first at sample {sample}, date {date}."
             )
+    if best.size and np.abs(best).max() > _MOST_EVIDENCE:
+        log_evidence = log_evidence - best[:, :, np.newaxis]
     return log_evidence, check_switch_cost(switch_cost, log_evidence.shape[2])
 
 
@@ -334,5 +352,7 @@ def _forward_backward_of_pairs(log_evidence, switch_cost):
                 for k in range(n_classes):
                     after[k] = _log_sum(before - switch_cost[k])
             posterior[i, t] += after
-            posterior[i, t] = np.exp(posterior[i, t] - _log_sum(posterior[i, t]))
+            # Divided by their sum: next to huge logarithms that of a sum is lost.
+            posterior[i, t] = np.exp(posterior[i, t] - posterior[i, t].max())
+            posterior[i, t] /= posterior[i, t].sum()
     return posterior, possible

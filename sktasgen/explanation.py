@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ._optional import import_optional
-from ._validation import check_dates
+from ._validation import as_array, check_dates, naming
 
 # Chains whose estimates differ by more than this have not found the same answer
 # (Brooks and Gelman, 1998).
@@ -125,9 +125,10 @@ class Explanation:
         ValueError
             If coverage is not between 0 and 1.
         """
-        if not 0 < coverage < 1:
+        wanted = as_array(coverage, "coverage", np.float64)
+        if wanted.ndim or not 0 < wanted < 1:
             raise ValueError(f"coverage must be between 0 and 1, got {coverage!r}.")
-        away = norm.isf((1 - coverage) / 2) * self.counterfactual_std
+        away = norm.isf((1 - wanted) / 2) * self.counterfactual_std
         return self.counterfactual - away, self.counterfactual + away
 
     def to_frame(self, *, sample_names=None, band_names=None, coverage=0.9):
@@ -202,7 +203,8 @@ def _names(argument, names, n):
     """Names as an array, numbers by default."""
     if names is None:
         return np.arange(n)
-    found = np.array(list(names))
+    with naming(argument):
+        found = np.array(list(names))
     if found.shape != (n,):
         raise ValueError(f"{argument} has {len(found)} names; expected {n}.")
     return found

@@ -21,7 +21,13 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 from sklearn.utils.multiclass import unique_labels
 
-from ._validation import check_label_time
+from ._validation import (
+    as_array,
+    check_count,
+    check_label_time,
+    check_weights,
+    naming,
+)
 
 # Dated labels ----------------------------------------------------------------
 
@@ -57,7 +63,8 @@ def timeline_accuracy(Y_true, Y_pred, *, mask=None):
     0.6666666666666666
     """
     _, truth, prediction = _counted_labels(Y_true, Y_pred, mask)
-    return float(accuracy_score(truth, prediction))
+    with naming("Y_pred"):
+        return float(accuracy_score(truth, prediction))
 
 
 def changed_date_accuracy(Y_true, Y_pred, y, *, mask=None):
@@ -146,7 +153,7 @@ def dated_label_report(Y_true, Y_pred, y, *, mask=None):
     (0.875, 0.5, 2)
     """
     counted, truth, prediction = _counted_labels(Y_true, Y_pred, mask)
-    y = np.asarray(y)
+    y = as_array(y, "y")
     if y.shape != counted.shape[:1]:
         raise ValueError(
             f"y has shape {y.shape}, but Y_true has {len(counted)} samples: expected "
@@ -156,15 +163,19 @@ def dated_label_report(Y_true, Y_pred, y, *, mask=None):
     comparable = _has_label(static)
     changed = np.zeros(len(truth), dtype=bool)
     if comparable.any():
-        static = _plain(static[comparable])
-        unique_labels(truth, static)  # refuses to compare strings with numbers
-        changed[comparable] = truth[comparable] != static
-    n_classes = len(unique_labels(truth, prediction))
-    kappa = cohen_kappa_score(truth, prediction) if n_classes > 1 else np.nan
+        with naming("y"):
+            static = _plain(static[comparable])
+            unique_labels(truth, static)  # refuses to compare strings with numbers
+            changed[comparable] = truth[comparable] != static
+    with naming("Y_pred"):
+        n_classes = len(unique_labels(truth, prediction))
+        kappa = cohen_kappa_score(truth, prediction) if n_classes > 1 else np.nan
+        accuracy = accuracy_score(truth, prediction)
+        f1_macro = f1_score(truth, prediction, average="macro")
     return Bunch(
-        accuracy=float(accuracy_score(truth, prediction)),
+        accuracy=float(accuracy),
         kappa=float(kappa),
-        f1_macro=float(f1_score(truth, prediction, average="macro")),
+        f1_macro=float(f1_macro),
         changed_date_accuracy=_share((truth == prediction)[changed]),
         n_dates=int(counted.sum()),
         n_changed_dates=int(changed.sum()),
@@ -231,7 +242,7 @@ def change_dates(Y):
 
 
 def _check_timelines(Y, name):
-    Y = np.asarray(Y)
+    Y = as_array(Y, name)
     if Y.ndim != 2:
         raise ValueError(
             f"{name} has {Y.ndim} dimensions; expected 2 (n_samples, n_timesteps)."
@@ -245,9 +256,10 @@ def _counted_labels(Y_true, Y_pred, mask):
     Y_pred = _check_timelines(Y_pred, "Y_pred")
     counted = _has_label(Y_true)
     for name, other in [("Y_pred", Y_pred), ("mask", mask)]:
-        if other is not None and np.shape(other) != Y_true.shape:
+        shape = None if other is None else as_array(other, name).shape
+        if other is not None and shape != Y_true.shape:
             raise ValueError(
-                f"{name} has shape {np.shape(other)}, but Y_true has {Y_true.shape}."
+                f"{name} has shape {shape}, but Y_true has {Y_true.shape}."
             )
     if mask is not None:
         counted &= _check_bool(mask, "mask")
@@ -259,7 +271,11 @@ def _counted_labels(Y_true, Y_pred, mask):
             f"Y_pred has no label on {unpredicted.sum()} of the dates that count; "
             "leave them out with mask, or predict them."
         )
-    return counted, _plain(Y_true[counted]), _plain(Y_pred[counted])
+    with naming("Y_true"):
+        Y_true = _plain(Y_true[counted])
+    with naming("Y_pred"):
+        Y_pred = _plain(Y_pred[counted])
+    return counted, Y_true, Y_pred
 
 
 def _has_label(labels):
@@ -281,8 +297,10 @@ def _plain(labels):
 
 
 def _check_bool(array, name):
-    array = np.asarray(array)
-    if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+    array = as_array(array, name)
+    with naming(name):
+        is_bool = array.dtype.kind == "b" or np.isin(array, (0, 1)).all()
+    if not is_bool:
         raise ValueError(f"{name} must be bool (or 0 and 1), got dtype {array.dtype}.")
     return array.astype(bool)
 
@@ -432,6 +450,7 @@ def break_within(break_true, break_pred, k):
     0.3333333333333333
     """
     break_true, break_pred = _check_breaks(break_true, break_pred)
+    k = check_count(k, "k", least=0)
     near = (break_pred >= 0) & (abs(break_pred - break_true) <= k)
     return _share(near[break_true >= 0])
 
@@ -439,7 +458,7 @@ def break_within(break_true, break_pred, k):
 def _check_breaks(*breaks):
     checked = []
     for name, values in zip(("break_true", "break_pred"), breaks, strict=True):
-        values = np.asarray(values)
+        values = as_array(values, name)
         if values.ndim != 1:
             raise ValueError(
                 f"{name} has {values.ndim} dimensions; expected 1 (n_samples,)."
@@ -558,14 +577,15 @@ def cell_attribution_ap(truth, probabilities):
 
 
 def _check_truth_and_scores(truth, scores, truth_name, scores_name, n_dims):
-    scores = check_array(
-        scores,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
-        ensure_2d=False,
-        allow_nd=True,
-        input_name=scores_name,
-    )
+    with naming(scores_name):
+        scores = check_array(
+            scores,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            ensure_2d=False,
+            allow_nd=True,
+            input_name=scores_name,
+        )
     truth = _check_bool(truth, truth_name)
     if scores.ndim != n_dims:
         raise ValueError(
@@ -706,7 +726,8 @@ def area_adjusted_accuracy(confusion, mapped_area):
 
 
 def _check_confusion(confusion, mapped_area):
-    counts = check_array(confusion, dtype=np.float64, input_name="confusion")
+    with naming("confusion"):
+        counts = check_array(confusion, dtype=np.float64, input_name="confusion")
     if counts.shape[0] != counts.shape[1]:
         raise ValueError(f"confusion has shape {counts.shape}; expected a square.")
     if (counts < 0).any() or (counts % 1).any():
@@ -714,9 +735,10 @@ def _check_confusion(confusion, mapped_area):
             "confusion must hold counts of reference samples (integers, 0 or more), "
             "not shares."
         )
-    mapped_area = check_array(
-        mapped_area, dtype=np.float64, ensure_2d=False, input_name="mapped_area"
-    )
+    with naming("mapped_area"):
+        mapped_area = check_array(
+            mapped_area, dtype=np.float64, ensure_2d=False, input_name="mapped_area"
+        )
     if mapped_area.shape != counts.shape[:1]:
         raise ValueError(
             f"mapped_area has shape {mapped_area.shape}, but confusion has "
@@ -784,7 +806,7 @@ class _LabelTimeScorer:
             y_pred = estimator.predict(X, label_time=label_time)
         kwargs = dict(self._kwargs)
         if sample_weight is not None:
-            kwargs["sample_weight"] = sample_weight
+            kwargs["sample_weight"] = check_weights(sample_weight, len(y_pred))
         return self._sign * self._score_func(y, y_pred, **kwargs)
 
     def __repr__(self):
@@ -896,6 +918,10 @@ def make_label_time_scorer(score_func, *, greater_is_better=True, **kwargs):
     >>> make_label_time_scorer(fbeta_score, beta=2, average="macro")
     make_label_time_scorer(fbeta_score, beta=2, average='macro')
     """
+    if not callable(score_func):
+        raise TypeError(f"score_func={score_func!r} cannot be called.")
+    with naming("greater_is_better"):
+        greater_is_better = bool(greater_is_better)
     return _LabelTimeScorer(score_func, 1 if greater_is_better else -1, kwargs)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ._validation import naming
+
 # Raise it when older releases could no longer read what is written.
 FORMAT_VERSION = 1
 _NUMERIC = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
@@ -37,6 +39,8 @@ def write(path, value, *, kind):
     TypeError
         If there is something else in it.
     """
+    with naming("path"):
+        path = os.fsdecode(path)
     arrays = {}
     content = json.dumps(encode(value, arrays, "value"))
     metadata = {
@@ -45,7 +49,8 @@ def write(path, value, *, kind):
         "content": content,
         "digest": digest(content, arrays),
     }
-    _write_whole(os.fspath(path), save(arrays, metadata))
+    with naming("path"):
+        _write_whole(path, save(arrays, metadata))
 
 
 def read(path, *, kind):
@@ -58,8 +63,9 @@ def read(path, *, kind):
     ValueError
         If it is of another kind, damaged, or of a newer format.
     """
-    path = os.fspath(path)
-    open(path, "rb").close()  # what is missing or a folder says so itself
+    with naming("path"):
+        path = os.fsdecode(path)
+        open(path, "rb").close()  # what is missing or a folder says so itself
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}

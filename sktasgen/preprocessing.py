@@ -7,7 +7,17 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._sklearn import Interval, fit_context
-from ._validation import as_days, check_dates, check_series, is_integer
+from ._validation import (
+    as_array,
+    as_days,
+    check_dates,
+    check_series,
+    is_integer,
+    naming,
+)
+
+# More than lie between any two dates.
+_MOST_DAYS = 10_000_000
 
 
 class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -231,12 +241,13 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
     >>> dates
     array(['2024-01-01', '2024-01-11'], dtype='datetime64[D]')
     """
-    values = check_array(
-        values,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
-        input_name="values",
-    )
+    with naming("values"):
+        values = check_array(
+            values,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            input_name="values",
+        )
     n_samples, sample_index = _check_sample_index(sample_index, len(values), n_samples)
     days, day_index = _check_acquisition_dates(dates, len(values))
 
@@ -245,8 +256,11 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
     else:
         if step is None:
             step = _median_gap(sample_index, days[day_index])
-        elif not is_integer(step) or step < 1:
-            raise ValueError(f"step must be a positive int (days), got {step!r}.")
+        elif not is_integer(step) or not 1 <= step <= _MOST_DAYS:
+            raise ValueError(
+                f"step must be a positive int (days, {_MOST_DAYS} at most), got "
+                f"{step!r}."
+            )
         start = days[0] if start is None else check_dates([start], 1)[0]
         since_start = (days - start).astype(np.int64)
         slot = (2 * since_start + step) // (2 * step)
@@ -261,7 +275,7 @@ def composite(values, sample_index, dates, *, step=None, start=None, n_samples=N
 
 
 def _check_sample_index(sample_index, n_observations, n_samples):
-    sample_index = np.asarray(sample_index)
+    sample_index = as_array(sample_index, "sample_index")
     if sample_index.dtype.kind not in "iu":
         raise TypeError(
             f"sample_index must be integers, got dtype {sample_index.dtype}."
@@ -286,7 +300,7 @@ def _check_sample_index(sample_index, n_observations, n_samples):
 
 def _check_acquisition_dates(dates, n_observations):
     """Return the distinct dates in order, and the index into them of each row."""
-    dates = np.asarray(dates)
+    dates = as_array(dates, "dates")
     if dates.shape != (n_observations,):
         raise ValueError(
             f"dates has shape {dates.shape}, but values has {n_observations} rows: "

@@ -37,8 +37,10 @@ from ._validation import (
     check_series,
     check_some_label_times,
     check_some_labels,
+    check_weights,
     common_label_time,
     encode_some_labels,
+    naming,
 )
 from ._warnings import warn
 from .alignment import align_years
@@ -347,6 +349,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.switch_cost_ = self.switch_cost
         if not isinstance(self.switch_cost, str):
             self.switch_cost_ = check_switch_cost(self.switch_cost, len(classes))
+        if fit_params.get("sample_weight") is not None:
+            weights = check_weights(fit_params["sample_weight"], n)
+            fit_params = fit_params | {"sample_weight": weights}
         params = self._route(fit_params)
         random = check_random_state(self.random_state)
         numbers = encode_some_labels(labels, labelled, classes)
@@ -800,8 +805,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         times = check_some_label_times(label_time, labelled, n_timesteps)
         predicted = self.predict(X, label_time=times)
         if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[labelled]
-        return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
+            sample_weight = check_weights(sample_weight, n)[labelled]
+        with naming("y"):
+            return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
 
     def fit_resample(self, X, y, *, label_time=None, groups=None, **fit_params):
         """Fit, and return one labelled row per observed date.

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from ._optional import import_optional
+from ._validation import check_count, naming
+from .preprocessing import _MOST_DAYS, composite
 from .preprocessing import _median_gap as _gap_of_samples
-from .preprocessing import composite
 
 _MISSING = ("", "nan", "NaN", "NA", "null")
 _DAY = np.timedelta64(1, "D")
@@ -148,6 +149,13 @@ def read_series(path, *, bands=None, step=None):
         infinite values, two rows of one sample and date, no observation at all, a
         grid of too many dates.
     """
+    if step is not None:
+        step = check_count(step, "step", most=_MOST_DAYS)
+    if bands is not None:
+        with naming("bands"):
+            bands = list(bands)
+        if not all(isinstance(name, str) for name in bands):
+            raise TypeError(f"bands={bands!r}; expected names of columns.")
     frame = read_columns(path, text=("sample", "date"), numeric=bands)
     names = [name for name in frame.columns if name not in ("sample", "date")]
     if not names:

@@ -22,7 +22,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ._validation import as_array, check_count, check_dates
+
 DAYS_PER_YEAR = 365.25
+# Of a year: more than its minutes.
+_MOST_SLOTS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,8 @@ class Calendar:
         Calendar
             With a cell of its own for each timestep.
         """
-        cell = np.arange(n_timesteps)
+        cell = np.arange(check_count(n_timesteps, "n_timesteps"))
+        period = check_count(period, "period", most=_MOST_SLOTS)
         return cls(cell, np.zeros_like(cell), 0, period)
 
     @classmethod
@@ -71,8 +76,8 @@ class Calendar:
 
         Parameters
         ----------
-        dates : ndarray of shape (n_timesteps,) of datetime64[D]
-            Never decreasing.
+        dates : array-like of shape (n_timesteps,)
+            datetime64 or integer ordinal days, never decreasing.
         period : int
             Slots per year.
 
@@ -81,6 +86,11 @@ class Calendar:
         Calendar
             With cells for all slots from the first date to the last.
         """
+        period = check_count(period, "period", most=_MOST_SLOTS)
+        given = as_array(dates, "dates")
+        if dates is None or given.size == 0:
+            raise ValueError(f"dates={dates!r}; expected one per timestep.")
+        dates = check_dates(given, given.size)
         year = dates.astype("datetime64[Y]")
         day_of_year = (dates - year.astype("datetime64[D]")).astype(np.int64) + 1
         slot = np.floor(day_of_year * period / DAYS_PER_YEAR).astype(np.int64)
@@ -121,6 +131,12 @@ class Calendar:
             NaN where nothing was observed. A layer that lacks an observation in
             a cell holds the mean of the other layers there.
         """
+        X = _as_floats(X, "X")
+        if X.ndim != 3 or X.shape[2] != len(self.cell):
+            raise ValueError(
+                f"X has shape {X.shape}; expected (n_samples, n_bands, "
+                f"{len(self.cell)})."
+            )
         n, n_bands, n_timesteps = X.shape
         if self.n_layers == 1 and self.n_cells == n_timesteps:
             return X[:, np.newaxis]
@@ -148,6 +164,13 @@ class Calendar:
         ndarray of shape (n_samples, ..., n_timesteps)
             Of each timestep.
         """
+        values = as_array(values, "values")
+        ends = values.shape[1:2] + values.shape[-1:]
+        if values.ndim < 3 or ends != (self.n_layers, self.n_cells):
+            raise ValueError(
+                f"values has shape {values.shape}; expected (n_samples, "
+                f"{self.n_layers}, ..., {self.n_cells})."
+            )
         picked = values[:, self.layer, ..., self.cell]
         return np.moveaxis(picked, 0, -1)
 
@@ -331,6 +354,10 @@ def aligned_windows(grid, cells):
     ndarray of shape (..., n_windows, period)
         NaN in empty slots.
     """
+    grid = _as_floats(grid, "grid")
+    if grid.ndim == 0:
+        raise ValueError("grid has no dimension; expected (..., n_cells).")
+    cells = _check_cells(cells, grid.shape[-1])
     empty = np.full((*grid.shape[:-1], 1), np.nan, dtype=grid.dtype)
     return np.concatenate([grid, empty], axis=-1)[..., cells]
 
@@ -358,6 +385,14 @@ def overlap_average(values, cells, n_cells):
     values average to exactly themselves: windows of a series give it back bit
     for bit.
     """
+    n_cells = check_count(n_cells, "n_cells")
+    cells = _check_cells(cells, n_cells)
+    values = _as_floats(values, "values")
+    if values.shape[-2:] != cells.shape:
+        raise ValueError(
+            f"values has shape {values.shape}; expected (..., {len(cells)}, "
+            f"{cells.shape[1]}), as cells has shape {cells.shape}."
+        )
     rounds, count = _rounds(cells, n_cells)
     values = values.reshape(*values.shape[:-2], cells.size)
     return _mean_of_rounds(values, rounds, count, axis=-1)
@@ -383,6 +418,27 @@ def window_average(values, cells, n_cells):
     windows = np.vstack([rounds // cells.shape[1], count])
     (*windows, count), which = np.unique(windows, axis=1, return_inverse=True)
     return _mean_of_rounds(values, windows, count, axis=0)[which]
+
+
+def _as_floats(values, name):
+    """Floats of the kind they were given in."""
+    values = as_array(values, name)
+    return values if values.dtype.kind == "f" else as_array(values, name, np.float64)
+
+
+def _check_cells(cells, n_cells):
+    cells = as_array(cells, "cells")
+    if cells.ndim != 2 or cells.size == 0 or cells.dtype.kind not in "iu":
+        raise ValueError(
+            f"cells has shape {cells.shape} and dtype {cells.dtype}; expected "
+            "(n_windows, period) integers."
+        )
+    if cells.min() < 0 or cells.max() > n_cells:
+        raise ValueError(
+            f"cells has {cells.min()} to {cells.max()}; expected 0 to {n_cells - 1}, "
+            f"or {n_cells} in an empty slot."
+        )
+    return cells
 
 
 def _mean_of_rounds(values, rounds, count, axis):

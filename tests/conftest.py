@@ -9,15 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sklearn.utils import Bunch
 
 from sktasgen.datasets import fetch_dynamic_world_lakes
 
 # No deadline: the first call of a kernel compiles it. The same cases every time,
-# so that a run that passes passes again.
-settings.register_profile("sktasgen", deadline=None, derandomize=True)
-settings.load_profile("sktasgen")
+# so that a run that passes passes again; at night other ones, and many.
+_BOTH = {"deadline": None, "database": None}
+settings.register_profile("quick", derandomize=True, **_BOTH)
+settings.register_profile(
+    "nightly",
+    max_examples=4_000,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+    **_BOTH,
+)
+settings.load_profile(os.environ.get("SKTASGEN_CASES", "quick"))
 
 
 @pytest.fixture(scope="session")

@@ -107,3 +107,10 @@ def test_one_of_two_groups_stays_in_training_whatever_the_share(share, n_drawn):
     drawn = hold_out(np.ones(20, bool), np.zeros(20, int), groups, share, random)
     assert len(np.unique(groups[drawn])) == n_drawn
     assert drawn.sum() == 10
+
+
+def test_scores_that_weigh_nothing_set_no_threshold():
+    """Held-out samples may have no score at all: an IndexError ended fit then."""
+    for scores in ([], [np.nan], [1.0]):
+        weights = np.zeros(len(scores))
+        assert threshold(np.array(scores), 0.05, "quantile", weights) == np.inf

@@ -191,3 +191,32 @@ def test_infinite_evidence_that_leaves_no_probability_is_named(decode, values, m
     log_evidence[1, 2] = values
     with pytest.raises(ValueError, match=message):
         decode(log_evidence, 1.0)
+
+
+def test_probabilities_add_up_beside_huge_evidence():
+    for size in (-9e18, -1e308, 1e308):
+        log_evidence = np.full((1, 3, 2), size)
+        posterior = forward_backward(log_evidence, [[0, 1.0], [1.0, 0]])
+        np.testing.assert_allclose(posterior, 0.5)
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
+def test_a_change_that_costs_infinitely_much_is_never_made(decode):
+    """Or a sequence comes back that the evidence rules out."""
+    log_evidence = np.array([[[0, -np.inf], [-np.inf, 0]]])
+    with pytest.raises(ValueError, match="rule out every label sequence"):
+        decode(log_evidence, np.inf)
+
+
+@pytest.mark.parametrize("decode", [viterbi, forward_backward])
+@pytest.mark.parametrize("shape", [(1, 0, 2), (1, 2, 0), (0, 0, 0)])
+def test_evidence_of_nothing_is_named(decode, shape):
+    """The kernels would read memory that is not theirs."""
+    with pytest.raises(ValueError, match="log_evidence has shape"):
+        decode(np.zeros(shape), 1.0)
+
+
+def test_what_is_no_cost_is_named():
+    for cost in ("a", [[0], [1, 2]], None, {}):
+        with pytest.raises((ValueError, TypeError), match="switch_cost"):
+            viterbi(np.zeros((1, 4, 2)), cost)

@@ -638,3 +638,18 @@ def test_scorers_survive_pickle_and_clone(routing):
         assert repr(twin) == "make_label_time_scorer(f1_score, average='macro')"
         requests = twin.get_metadata_routing().score.requests
         assert requests == {"label_time": "when", "sample_weight": None}
+
+
+def test_what_cannot_be_compared_is_named():
+    for call, name in (
+        (lambda: metrics.timeline_accuracy([["a"]], [[1]]), "Y_pred"),
+        (lambda: metrics.dated_label_report([["a"]], [["a"]], [1]), "y"),
+        (lambda: metrics.change_dates([[1], [1, 2]]), "Y"),
+        (lambda: metrics.break_within([1], [1], k="a"), "k"),
+        (lambda: metrics.cell_attribution_ap([[[True]]], "a"), "probabilities"),
+        (lambda: metrics.area_adjusted_accuracy([1], [1]), "confusion"),
+        (lambda: metrics.area_adjusted_accuracy([[1]], 1), "mapped_area"),
+        (lambda: metrics.make_label_time_scorer("accuracy"), "score_func"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+            call()

@@ -388,3 +388,13 @@ def test_digests_are_the_same_for_the_same_value_and_no_other():
     digests = [digest(value) for value in values]
     assert len(set(digests)) == len(values)
     assert digests == [digest(copy.deepcopy(value)) for value in values]
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a"], "a\x00b"])
+def test_what_is_no_path_is_named(path):
+    for call in (
+        lambda: persistence.write(path, 1, kind="number"),
+        lambda: persistence.read(path, kind="number"),
+    ):
+        with pytest.raises((TypeError, ValueError), match="path"):
+            call()

@@ -709,3 +709,40 @@ def test_a_margin_that_is_empty_shows(margin, tmp_path):
             patch.remove()
 
     assert difference(attribution(), "attribution", tmp_path, spoil) is not None
+
+
+@pytest.mark.parametrize(
+    ("display", "name"),
+    [
+        (AttributionDisplay([[0.1]], label_time=1), "label_time"),
+        (AttributionDisplay([[0.1]], change_time="a"), "change_time"),
+        (AttributionDisplay([[0.1]], change_interval=(0, 1)), "change_interval"),
+        (AttributionDisplay([[0.1]], r_hat="a"), "r_hat"),
+        (AttributionDisplay([[]]), "attribution"),
+        (TimelineDisplay([["a"]], label_time=1), "label_time"),
+        (TimelineDisplay([["a"]], sample_names=3), "sample_names"),
+        (TimelineDisplay([]), "labels"),
+        (ScoreDisplay([0.1], label_time=1), "label_time"),
+        (ScoreDisplay([0.1], threshold="a"), "threshold"),
+        (ScoreDisplay([]), "scores"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(display, name):
+    with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+        display.plot()
+
+
+def test_what_is_no_axes_is_named():
+    with pytest.raises(TypeError, match="ax=1; expected matplotlib Axes"):
+        ScoreDisplay([0.1]).plot(ax=1)
+
+
+def test_classes_may_be_any_array():
+    xarray = pytest.importorskip("xarray")
+    classes = xarray.DataArray(["a", "b"])
+    handles, _ = (
+        TimelineDisplay([["b", "a"]], classes=classes)
+        .plot()
+        .ax_.get_legend_handles_labels()
+    )
+    assert len(handles) == 2

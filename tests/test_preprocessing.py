@@ -293,3 +293,10 @@ def test_bad_tables_are_refused_by_name(change, error, message):
     }
     with pytest.raises(error, match=message):
         composite(**(table | change))
+
+
+@pytest.mark.parametrize("step", [2**62, 2**63, 10**30, np.timedelta64(1, "D")])
+def test_a_step_beyond_all_dates_is_refused(step):
+    """An overflow ended the command line with a traceback."""
+    with pytest.raises(ValueError, match="step"):
+        composite([[1.0], [2.0]], [0, 0], [1, 2], step=step)

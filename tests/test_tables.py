@@ -550,3 +550,14 @@ def test_a_missing_library_names_its_extra(tmp_path, monkeypatch, result):
         tables.read_series(tmp_path / "s.csv")
     with pytest.raises(ImportError, match=r"sktasgen\[io\]"):
         tables.changes_table(result)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bands": 3}, {"bands": [1]}, {"step": 0}, {"step": "a"}, {"step": 10**30}],
+)
+def test_odd_options_are_named(options, tmp_path):
+    path = tmp_path / "series.csv"
+    path.write_text("sample,date,B4\n1,2020-01-01,1\n1,2020-02-01,2\n")
+    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
+        tables.read_series(path, **options)

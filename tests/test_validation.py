@@ -7,7 +7,18 @@ import pandas
 import pytest
 from numpy.testing import assert_array_equal
 
-from sktasgen._validation import find_dates
+from sktasgen import BandScaler
+from sktasgen._validation import (
+    check_count,
+    check_dates,
+    check_groups,
+    check_label_time,
+    check_labels,
+    check_series,
+    check_some_label_times,
+    check_weights,
+    find_dates,
+)
 
 TIMES = np.array(
     ["2020-01-01T10:30", "2020-01-01T10:40", "2020-03-01", "2020-06-01"], "M8[ns]"
@@ -52,6 +63,7 @@ def test_the_nearest_date_is_found_where_it_is_wanted():
         ("20200301", "of the year 20200301"),
         ("NaT", "a missing date"),
         (None, "of type NoneType"),
+        ({}, "of type dict"),
         (2.0, "of type float"),
         ([True], "of type bool"),
         (pandas.Timestamp("2020-03-01", tz="UTC"), "with a time zone"),
@@ -62,3 +74,49 @@ def test_the_nearest_date_is_found_where_it_is_wanted():
 def test_what_is_no_date_is_refused(dates, message):
     with pytest.raises(ValueError, match=f"^dates.*{message}"):
         find_dates(dates, TIMES, where="maps")
+
+
+def test_an_error_of_a_conversion_names_the_argument():
+    """Else nobody knows which of a dozen arguments was ragged."""
+    for call in (
+        lambda: check_series(BandScaler(), [[1.0, 2.0], [3.0]], reset=True),
+        lambda: check_series(BandScaler(), 1.0, reset=True),
+        lambda: check_label_time([0, [1]], 2, 3),
+        lambda: check_some_label_times([0, None], np.array([True, False]), 0),
+        lambda: check_labels([b"a", b"b"], 2),
+        lambda: check_labels({1, 2}, 2),
+        lambda: check_groups([1j, [1]], 2),
+        lambda: check_dates([1, [2]], 2),
+    ):
+        with pytest.raises(
+            (ValueError, TypeError), match=r"\b(X|label_time|y|groups|dates)\b"
+        ):
+            call()
+
+
+def test_a_fill_value_is_no_observation():
+    """Squared, the 9.97e36 of NetCDF would make every score infinite or NaN."""
+    X = np.zeros((2, 3, 4))
+    X[1, 2, 3] = 9.969209968386869e36
+    with pytest.raises(ValueError, match=r"X has the value 9.9\S*e\+36; expected NaN"):
+        check_series(BandScaler(), X, reset=True)
+
+
+@pytest.mark.parametrize("value", [True, np.timedelta64(1, "D"), "1"])
+def test_truth_and_time_spans_are_no_sizes(value):
+    """torch would fail on them, somewhere within a training."""
+    with pytest.raises(ValueError, match="n_bands"):
+        BandScaler(n_bands=value).fit(np.zeros((2, 4)))
+
+
+def test_counts_are_ints_within_bounds():
+    assert check_count(np.int8(3), "step") == 3
+    for value, error in ((0, ValueError), (11, ValueError), (2.0, TypeError)):
+        with pytest.raises(error, match="^step="):
+            check_count(value, "step", most=10)
+
+
+@pytest.mark.parametrize("weights", [[1, np.nan], [1, -1], [0, 0], [1], "ab", [[1, 2]]])
+def test_weights_are_one_finite_number_per_sample(weights):
+    with pytest.raises((ValueError, TypeError), match="sample_weight"):
+        check_weights(weights, 2)

@@ -142,3 +142,23 @@ def test_timesteps_of_the_own_window_are_those_in_its_cells():
     for t, covered in enumerate(windowing.in_own(times)):
         cells = windowing.own_cells(times[t : t + 1])[0]
         np.testing.assert_array_equal(covered, np.isin(calendar.cell, cells))
+
+
+def test_what_does_not_fit_a_calendar_is_named():
+    calendar = Calendar.regular(6, 4)
+    cells = window_cells(window_starts(6, 4), 4, calendar)
+    for call, name in (
+        (lambda: Calendar.regular(0, 4), "n_timesteps"),
+        (lambda: Calendar.regular(6, 0), "period"),
+        (lambda: Calendar.from_dates([], 4), "dates"),
+        (lambda: Calendar.from_dates([1, [2]], 4), "dates"),
+        (lambda: Calendar.from_dates(["soon"], 4), "dates"),
+        (lambda: calendar.to_grid(np.zeros((1, 2, 5))), "X"),
+        (lambda: calendar.from_grid(np.zeros((1, 2, 6))), "values"),
+        (lambda: aligned_windows(np.zeros(6), cells + 2), "cells"),
+        (lambda: aligned_windows(np.zeros(6), cells.astype(float)), "cells"),
+        (lambda: overlap_average(np.zeros((3, 5)), cells, 6), "values"),
+        (lambda: overlap_average(np.zeros(cells.shape), cells, 0), "n_cells"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+            call()

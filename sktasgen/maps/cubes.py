@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._optional import import_optional
+from .._validation import naming
 
 _SPATIAL = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"))
 
@@ -89,7 +90,8 @@ def check_bands(bands):
     """
     if bands is None:
         return None
-    bands = [bands] if isinstance(bands, str) else [str(name) for name in bands]
+    with naming("bands"):
+        bands = [bands] if isinstance(bands, str) else [str(name) for name in bands]
     if not bands:
         raise ValueError("bands is empty; expected names of bands, or None.")
     repeated = sorted({name for name in bands if bands.count(name) > 1})

@@ -8,6 +8,7 @@ from sklearn.utils import Bunch
 
 from .. import tables
 from .._optional import import_optional
+from .._validation import naming
 from .._warnings import warn
 from .cubes import as_cube, cell_edges, crs_of, import_xarray
 
@@ -46,7 +47,8 @@ def read_points(path, *, crs=None):
         If there is no such file, or it is not as described.
     """
     geopandas = import_optional("geopandas", extra="geo", purpose="Reading points")
-    path = Path(path)
+    with naming("path"):
+        path = Path(path)
     if path.name.lower().endswith(_TABLES):
         return _points_of_table(path, crs)
     if not path.exists():
@@ -250,7 +252,8 @@ def _refuse_repeats(frame, names, where):
 def _frame_of_points(points, crs):
     geopandas = import_optional("geopandas", extra="geo", purpose="Points")
     if isinstance(points, geopandas.GeoDataFrame):
-        return points if crs is None else points.set_crs(crs)
+        with naming("crs"):
+            return points if crs is None else points.set_crs(crs)
     columns = list(getattr(points, "columns", []))
     for x, y in _COORDINATES:
         if x in columns and y in columns:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from .._optional import import_optional
 from ..decoding import viterbi
 from ..legend import NO_DATA, class_codes, flag_attributes
-from .cubes import as_cube, band_names, import_xarray
+from .cubes import as_cube, band_names, check_bands, import_xarray
 
 # Pixels that go through the estimators together. Always as many: the last bits of what
 # a network says hang on how many there are, and seams would show.
@@ -175,7 +175,7 @@ def _bands_of(estimator, bands):
     if known is None:
         return bands
     known = known.tolist()
-    if bands is not None and [bands] != known and list(bands) != known:
+    if bands is not None and check_bands(bands) != known:
         raise ValueError(
             f"bands={bands!r}, but {type(estimator).__name__} was fitted on {known}: "
             "leave bands out."

@@ -121,7 +121,7 @@ def mask_cube(
     ['B04'] [0.05  nan]
     """
     xarray = import_xarray("Masking a cube")
-    if kind is not None and kind not in _CONVENTIONS:
+    if kind is not None and not (isinstance(kind, str) and kind in _CONVENTIONS):
         raise ValueError(
             f"kind is {kind!r}; expected one of {list(_CONVENTIONS)}, or None."
         )

@@ -2,10 +2,15 @@
 
 import numpy as np
 
+from .._validation import as_array
 from ..explanation import MOST_R_HAT
 from .arguments import (
+    as_cells,
+    as_names,
+    as_series,
     axis_dates,
-    check_length,
+    check_indices,
+    check_number,
     check_sample,
     fitted_dates,
     known_dates,
@@ -172,13 +177,21 @@ class AttributionDisplay:
             If there is no such sample, or see
             :meth:`sktasgen.GibbsExplainer.explain`.
         """
+        n = len(as_series(X))
         X, y, label_time = only_sample(sample, X, y, label_time)
+        if changed is not None:
+            changed = as_array(changed, "changed")
+            if changed.shape[:1] != (n,):
+                raise ValueError(
+                    f"changed has shape {changed.shape}; expected ({n}, n_timesteps)."
+                )
+            changed = changed[[sample]]
         fitted = fitted_dates(explainer)
         explanation = explainer.explanation(
             X,
             y,
             label_time=label_time,
-            changed=None if changed is None else np.asarray(changed)[[sample]],
+            changed=changed,
             **known_dates(fitted, dates),
         )
         return cls.from_explanation(
@@ -271,16 +284,15 @@ class AttributionDisplay:
             interval are of another shape, or there are more or fewer dates or names
             than they need.
         """
-        cells = np.ma.masked_invalid(np.asarray(self.attribution, dtype=float))
-        if cells.ndim != 2:
-            raise ValueError(
-                f"attribution has {cells.ndim} dimensions; expected 2 (n_bands, "
-                "n_timesteps)."
-            )
+        cells = np.ma.masked_invalid(
+            as_cells("attribution", self.attribution, ("n_bands", "n_timesteps"))
+        )
+        if (np.abs(cells) > 1).any():
+            raise ValueError("attribution has values beyond 0 to 1: no probabilities.")
         n_bands, n_timesteps = cells.shape
-        names = self.band_names
-        names = [str(b) for b in range(n_bands)] if names is None else list(names)
-        check_length("band_names", names, n_bands)
+        names = as_names("band_names", self.band_names, n_bands)
+        marks = self._check_marks(n_timesteps)
+        r_hat = None if self.r_hat is None else check_number("r_hat", self.r_hat)
         positions, edges = time_axis(self.dates, n_timesteps)
         series = self._like_cells("series", cells.shape)
         expected = self._like_cells("counterfactual", cells.shape)
@@ -304,10 +316,10 @@ class AttributionDisplay:
             panel.set_ylabel(
                 names[band], rotation=0, ha="right", va="center", parse_math=False
             )
-        handles |= self._draw_marks(positions, edges)
-        if self.r_hat is not None and self.r_hat > MOST_R_HAT:
+        handles |= self._draw_marks(marks, positions, edges)
+        if r_hat is not None and r_hat > MOST_R_HAT:
             (mark,) = self.ax_.plot([], [], "x", color=ALARM)
-            handles[f"chains disagree\n(R-hat {self.r_hat:.2f})"] = mark
+            handles[f"chains disagree\n(R-hat {r_hat:.2f})"] = mark
         if handles:
             # In the corner that the means leave free.
             self.ax_.legend(
@@ -327,7 +339,7 @@ class AttributionDisplay:
         values = getattr(self, name)
         if values is None:
             return None
-        values = np.asarray(values, dtype=float)
+        values = as_array(values, name, float)
         if values.shape != shape:
             raise ValueError(
                 f"{name} has shape {values.shape}; expected {shape}, as attribution "
@@ -394,7 +406,32 @@ class AttributionDisplay:
         self.band_ax_.set_xticks([most])  # one at 0 would touch the last date's label
         self.band_ax_.set_xlabel("Mean")
 
-    def _draw_marks(self, positions, edges):
+    def _check_marks(self, n_timesteps):
+        """Indices of the interval, of changes and of the label; None or as arrays."""
+        interval = self.change_interval
+        if interval is not None:
+            interval = as_array(interval, "change_interval")
+            if interval.shape != (2,) or interval.dtype.kind not in "iu":
+                raise ValueError(
+                    f"change_interval={self.change_interval!r}; expected two ints."
+                )
+            if interval.min() < 0:  # nothing happened
+                interval = None
+            elif not interval[0] <= interval[1] < n_timesteps:
+                raise ValueError(
+                    f"change_interval={self.change_interval!r}; expected the first "
+                    f"and the last date, from 0 to {n_timesteps - 1}."
+                )
+        change, label = (
+            None if value is None else check_indices(name, value, n_timesteps)
+            for name, value in (
+                ("change_time", self.change_time),
+                ("label_time", self.label_time),
+            )
+        )
+        return interval, change, label
+
+    def _draw_marks(self, marks, positions, edges):
         """When it happened, on every axes that has dates: handles for the legend."""
         above = [*self.series_axes_, self.date_ax_]
         handles = {}
@@ -403,17 +440,19 @@ class AttributionDisplay:
             for ax in (*above, self.ax_):
                 handles[name] = ax.axvline(position, label=name, **style)
 
-        if self.change_interval is not None and min(self.change_interval) >= 0:
-            first, last = self.change_interval
+        interval, change, label = marks
+        if interval is not None:
+            first, last = interval
             span = edges[first], edges[last + 1]
             for ax in above:
                 handles["change interval"] = ax.axvspan(*span, color="0.9", zorder=0)
             self.ax_.axvspan(*span, fill=False, edgecolor="black", zorder=3)
-        if self.change_time is not None:
-            for time in np.atleast_1d(self.change_time):
+        if change is not None:
+            for time in change:
                 mark("change", edges[time], _CHANGE)
-        if self.label_time is not None:
-            mark("given label", positions[self.label_time], GIVEN)
+        if label is not None:
+            for time in label:
+                mark("given label", positions[time], GIVEN)
         return handles
 
 

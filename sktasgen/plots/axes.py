@@ -15,6 +15,8 @@ def take_axes(ax, size, purpose):
     if ax is None:
         pyplot = import_optional("matplotlib.pyplot", extra="plot", purpose=purpose)
         _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    if not hasattr(ax, "figure"):
+        raise TypeError(f"ax={ax!r}; expected matplotlib Axes, or None.")
     return ax, ax.figure
 
 
@@ -37,6 +39,8 @@ def time_axis(dates, n_timesteps):
 
     In days since 1970 for dates, as matplotlib counts them.
     """
+    if n_timesteps == 0:
+        raise ValueError("there are 0 timesteps to draw; expected 1 at least.")
     days = check_dates(dates, n_timesteps)
     if days is None:
         positions = np.arange(n_timesteps, dtype=float)

@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from .._validation import as_array
 from .arguments import (
+    as_cells,
     axis_dates,
+    check_indices,
     check_length,
+    check_number,
     fitted_dates,
     known_dates,
     only_sample,
@@ -141,11 +145,21 @@ class ScoreDisplay:
             If the scores are not 1-D, or there are more or fewer flags or dates
             than they need.
         """
-        scores = np.asarray(self.scores, dtype=float)
-        if scores.ndim != 1:
-            raise ValueError(
-                f"scores has {scores.ndim} dimensions; expected 1 (n_timesteps,)."
-            )
+        scores = as_cells("scores", self.scores, ("n_timesteps",))
+        threshold = self.threshold
+        if threshold is not None:
+            threshold = check_number("threshold", threshold)
+        flags = self.flags
+        if flags is not None:
+            flags = as_array(flags, "flags", bool)
+            if flags.ndim != 1:
+                raise ValueError(f"flags has {flags.ndim} dimensions; expected 1.")
+            check_length("flags", flags, len(scores))
+        label_time = self.label_time
+        if label_time is not None:
+            label_time = check_indices("label_time", label_time, len(scores))
+            if len(label_time) != 1:
+                raise TypeError(f"label_time={self.label_time!r}; expected an int.")
         positions, edges = time_axis(self.dates, len(scores))
         seen = ~np.isnan(scores)
 
@@ -159,13 +173,11 @@ class ScoreDisplay:
             linewidth=1,
             label="score",
         )
-        if self.threshold is not None:
+        if threshold is not None:
             self.ax_.axhline(
-                self.threshold, color="black", linestyle="--", label="threshold"
+                threshold, color="black", linestyle="--", label="threshold"
             )
-        if self.flags is not None:
-            flags = np.asarray(self.flags, dtype=bool)
-            check_length("flags", flags, len(scores))
+        if flags is not None:
             self.ax_.plot(
                 positions[flags],
                 scores[flags],
@@ -177,8 +189,8 @@ class ScoreDisplay:
                 markeredgewidth=1.5,
                 label="flagged",
             )
-        if self.label_time is not None:
-            self.ax_.axvline(positions[self.label_time], label="given label", **GIVEN)
+        if label_time is not None:
+            self.ax_.axvline(positions[label_time[0]], label="given label", **GIVEN)
             self._leave_out_label(scores)
         self.ax_.set_ylabel("Score")
         finish_time_axis(self.ax_, self.dates, edges)

@@ -3,8 +3,19 @@
 import numpy as np
 
 from .._optional import import_optional
+from .._validation import as_array, naming
 from ..legend import PALETTE
-from .arguments import axis_dates, check_length, fitted_dates, known_dates
+from .arguments import (
+    as_cells,
+    as_names,
+    as_series,
+    axis_dates,
+    check_indices,
+    each_time,
+    fitted_dates,
+    known_dates,
+    some_labels,
+)
 from .axes import finish_time_axis, inches, name_rows, take_axes, time_axis
 
 _HATCHES = ("", "///", "...", "xxx")
@@ -131,8 +142,11 @@ class TimelineDisplay:
         ValueError, TypeError
             See :meth:`sktasgen.StableSampleRelabeler.relabel`.
         """
-        X = np.asarray(X)
-        rows = np.arange(len(X)) if samples is None else np.atleast_1d(samples)
+        X = as_series(X)
+        n = len(X)
+        rows = np.arange(n)
+        if samples is not None:
+            rows = check_indices("samples", samples, n)
         fitted = fitted_dates(relabeler)
         known = known_dates(fitted, dates)
         if y is None:
@@ -142,17 +156,15 @@ class TimelineDisplay:
         else:
             if label_time is None:
                 label_time = relabeler.label_time_
-            times = np.broadcast_to(label_time, len(X))[rows]
-            given = X[rows], np.asarray(y)[rows]
+            y, times = some_labels(rows, n, y, label_time)
+            given = X[rows], y
             labels = relabeler.relabel(*given, label_time=times, **known)
             posterior = relabeler.predict_proba_timeline(
                 *given, label_time=times, **known
             )
         drawn = labels[:, :, np.newaxis] == relabeler.classes_
-        if sample_names is not None:
-            sample_names = [sample_names[row] for row in rows]
-        else:
-            sample_names = [str(row) for row in rows]
+        sample_names = as_names("sample_names", sample_names, n)
+        sample_names = [sample_names[row] for row in rows]
         return cls(
             labels,
             probabilities=np.where(drawn, posterior, 0).sum(axis=2),
@@ -184,23 +196,27 @@ class TimelineDisplay:
             If the labels are not 2-D, the probabilities are of another shape, or
             there are more or fewer dates, times or names than they need.
         """
-        labels = np.asarray(self.labels, dtype=object)
-        if labels.ndim != 2:
-            raise ValueError(
-                f"labels has {labels.ndim} dimensions; expected 2 (n_samples, "
-                "n_timesteps)."
-            )
+        labels = as_cells("labels", self.labels, ("n_samples", "n_timesteps"), object)
         n, n_timesteps = labels.shape
-        classes = _classes(labels) if self.classes is None else list(self.classes)
-        names = self.class_names
-        names = [str(label) for label in classes] if names is None else list(names)
-        check_length("class_names", names, len(classes))
-        samples = self.sample_names
-        samples = [str(i) for i in range(n)] if samples is None else list(samples)
-        check_length("sample_names", samples, n)
+        with naming("labels" if self.classes is None else "classes"):
+            classes = self.classes
+            if classes is None:
+                classes = _classes(labels)
+            else:
+                classes = as_cells("classes", classes, ("n_classes",), object).tolist()
+            names = [str(label) for label in classes]
+        if self.class_names is not None:
+            names = as_names("class_names", self.class_names, len(classes))
+        samples = as_names("sample_names", self.sample_names, n)
+        times = each_time(-1 if self.label_time is None else self.label_time, n)
+        if times.max() >= n_timesteps:
+            raise ValueError(
+                f"label_time has {times.max()}; expected at most {n_timesteps - 1}, "
+                "or -1 for none."
+            )
         probabilities = self.probabilities
         if probabilities is not None:
-            probabilities = np.asarray(probabilities, dtype=float)
+            probabilities = as_array(probabilities, "probabilities", float)
             if probabilities.shape != labels.shape:
                 raise ValueError(
                     f"probabilities has shape {probabilities.shape}; expected that of "
@@ -209,7 +225,6 @@ class TimelineDisplay:
         positions, edges = time_axis(self.dates, n_timesteps)
 
         self.ax_, self.figure_ = take_axes(ax, (8, 1 + 0.3 * n), "TimelineDisplay")
-        times = np.broadcast_to(-1 if self.label_time is None else self.label_time, n)
         marks = np.where(times >= 0, positions[times], np.nan)
         shown = np.zeros(labels.shape, dtype=bool)
         for k, label in enumerate(classes):
