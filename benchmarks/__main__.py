@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import data, provenance
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 # In this order all of them are run, the quickest first.
 COMPARISONS = (
     "kernels",
@@ -83,8 +84,7 @@ def _run(name, argv):
                 module.PARTS[part](arguments)
             except data.Missing as missing:
                 print(f"\n## {part}\n\nLeft out: {missing}")
-    path = HERE / "results" / f"{name}{variant and '-' + variant}.md"
-    path.parent.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}{variant and '-' + variant}.md"
     header = provenance.header(asked, _summary(name), module, arguments)
     path.write_text(header + printed.getvalue(), encoding="utf-8")
     print(f"\nWritten: {os.path.relpath(path)}", file=sys.stderr)

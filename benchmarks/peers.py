@@ -437,8 +437,8 @@ def composite_ordinals(n_dates, period):
     "COLD",
     "pyxccd",
     "`cold_detect_flex(dates, ts_stack, qas, lam=20)` on values times 10,000, the "
-    "range that this lambda is documented for; tmask on the first two bands; `p_cg=0.99`, "
-    "`conse=6` as they come",
+    "range that this lambda is documented for; tmask on the first two bands; "
+    "`p_cg=0.99`, `conse=6` as they come",
     "https://pyxccd.readthedocs.io",
 )
 def cold(X, ordinals):
@@ -552,8 +552,8 @@ def pelt(X, period, label_time, y):
     "EWMA, CuSum, MoSum",
     "nrt",
     "`EWMA(trend=False)`, `CuSum(trend=False)` and `MoSum(trend=False)`, all else as "
-    "it comes (two harmonics; `fit` by OLS with Shewhart's screening, and by ROC); NDVI "
-    "alone, the labelled year as the stable history, then `monitor` date by date",
+    "it comes (two harmonics; `fit` by OLS with Shewhart's screening, and by ROC); "
+    "NDVI alone, the labelled year as the stable history, then `monitor` date by date",
     "https://pypi.org/project/nrt/",
 )
 def monitors(series, ordinals, history):
