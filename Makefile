@@ -15,6 +15,7 @@ help:
 	@echo "make test    run the whole test suite"
 	@echo "make lint    check the style and the types of the code"
 	@echo "make docs    build the documentation site: docs/_build/html/index.html"
+	@echo "make bench   short runs of the comparisons with peers: benchmarks/results/"
 	@echo "make clean   remove everything that these targets made"
 
 .PHONY: demo
@@ -32,6 +33,11 @@ lint: $(TOX_ENV)/ready
 .PHONY: docs
 docs: $(TOX_ENV)/ready
 	$(TOX_ENV)/bin/tox run -e docs
+
+# make bench NAME=relabelling ARGS="lakes --seeds 1"; a NAME alone: the whole comparison
+.PHONY: bench
+bench: $(TOX_ENV)/ready
+	$(TOX_ENV)/bin/tox run -e bench $(if $(NAME),-- $(NAME) $(ARGS))
 
 # torch first, see constraints.txt; the pinned setuptools then builds the package.
 $(DEMO_ENV)/ready: setup.py pyproject.toml constraints.txt
@@ -58,5 +64,5 @@ endef
 clean:
 	rm -rf $(DEMO_ENV) $(TOX_ENV) .tox build dist sktasgen.egg-info demo-output
 	rm -rf docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst
-	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage .coverage.* htmlcov
+	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage .coverage.* htmlcov .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,12 +7,18 @@ import numpy as np
 from sklearn.utils import Bunch
 
 
-def home():
-    """Folder of the data."""
-    found = os.environ.get("SKTASGEN_DATA_HOME")
-    if not found:
-        raise SystemExit("Set SKTASGEN_DATA_HOME to the folder of the data.")
-    return Path(found)
+class Missing(Exception):
+    """Data of a comparison are not there."""
+
+
+def home(name):
+    """A file or folder of the data."""
+    folder = os.environ.get("SKTASGEN_DATA_HOME")
+    if not folder:
+        raise Missing(f"SKTASGEN_DATA_HOME names no folder with {name}.")
+    if not (Path(folder) / name).exists():
+        raise Missing(f"the folder that SKTASGEN_DATA_HOME names has no {name}.")
+    return Path(folder) / name
 
 
 def cerrado(name):
@@ -28,7 +34,7 @@ def cerrado(name):
         X (n, 2, 92), y (n,), Y (n, 92), label_time (n,), break_at (n,) and the
         period, 23 dates a year.
     """
-    with np.load(home() / f"cerrado_{name}.npz") as found:
+    with np.load(home(f"cerrado_{name}.npz")) as found:
         data = Bunch(**found, period=23)
     data.label_time = np.broadcast_to(data.label_time, len(data.y))
     return data
@@ -37,7 +43,7 @@ def cerrado(name):
 def servers():
     """Metrics of six servers: a list of train (t, 19), test (t, 19), anomalous (t,)."""
     sets = []
-    for path in sorted((home() / "asd").glob("omi-*.npz")):
+    for path in sorted(home("asd").glob("omi-*.npz")):
         with np.load(path) as found:
             sets.append(
                 (found["train"], found["test"], found["test_label"].astype(bool))
@@ -55,7 +61,7 @@ def server_causes():
         metrics, (n,) of int, counted from 0.
     """
     causes = []
-    for path in sorted((home() / "asd").glob("omi-*.txt")):
+    for path in sorted(home("asd").glob("omi-*.txt")):
         found = []
         # As the files have it: metrics count from 1, the last step belongs to it.
         for line in path.read_text().split():
@@ -76,6 +82,6 @@ def fire():
         ordinals (t,) as the file holds them, bands (t, 7) in units of 1e-4 (blue,
         green, red, nir, swir1, swir2, thermal), qa (t,): 0 clear, 1 water.
     """
-    path = home() / "pixel_series" / "1_hls_sc.csv"
+    path = home("pixel_series/1_hls_sc.csv")
     table = np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(9)).astype(int)
     return Bunch(ordinals=table[:, 0], bands=table[:, 1:8], qa=table[:, 8])

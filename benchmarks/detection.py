@@ -1,12 +1,11 @@
-"""Change scores beside those of peers on the same series, as Markdown tables.
+"""Change scores beside those of peers on the same series.
 
-Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
-the packages of ``benchmarks/requirements.txt`` installed::
+::
 
-    python -m benchmarks.detection                       # everything
-    python -m benchmarks.detection cerrado --seeds 1     # one part, one seed
+    python -m benchmarks detection                       # everything
+    python -m benchmarks detection cerrado --seeds 1     # one part, one seed
 
-A cell is the mean over the seeds, with the lowest and highest; what has no random
+A cell is the mean over the seeds, with a 95 % t-interval; what has no random
 numbers is run once. All peers see the windows and the labels that the detector sees.
 AUROC and AP rank observed dates; a date is changed where its true label is not the
 static one. "Breaks" is the share of all true breaks that are dated within 3
@@ -17,7 +16,9 @@ series is another pixel. The forests predict a sample only if not trained on it;
 detector and PyOD's hold a fifth of the samples out for their thresholds, which are set
 where the label is known. Nothing is known of unchanged dates to the peers of the self
 reference: their flags are the highest hundredth. One row of the detector, with the
-first seed, is of five folds, each scored by a detector fitted on the others.
+first seed, is of five folds, each scored by a detector fitted on the others. The
+monitors of nrt watch NDVI and learn each series' own first year, so they are run only
+where all labels are of that year.
 
 ``simulated``: four years of one pixel, clouds, three classes: abrupt and gradual
 changes, disturbances that recover, and false alarms on new stable series.
@@ -29,10 +30,8 @@ everybody; scores of a step are averaged over the pieces that cover it.
 ``fire``: acquisitions of one pixel, fitted before 2023, scored from then on.
 """
 
-import argparse
 import datetime
 from functools import partial
-from importlib.metadata import version
 from unittest import mock
 
 import numpy as np
@@ -41,7 +40,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Bunch
 
 from benchmarks import data, peers
-from benchmarks.tables import show, spread
+from benchmarks.tables import mean_and_interval, show
 from sktasgen import HTSVAEDetector, training
 from sktasgen.datasets import make_pixel_series
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
@@ -50,14 +49,14 @@ from sktasgen.metrics import break_within, nearest_break, timestep_detection_sco
 # Low, for a change seems to begin early where many normal dates may be flagged.
 RATE = 0.01
 WITH_CLASS = "score_timesteps(X, y, label_time=)"
-PACKAGES = "sktasgen numpy scikit-learn torch pyod pyxccd ruptures".split()
 
 
 # cerrado -----------------------------------------------------------------------
 
 
-def cerrado(seeds):
+def cerrado(arguments):
     """Tables of the two MODIS sets."""
+    seeds = range(arguments.seeds)
     for name in ("disjoint", "anywhere"):
         series = data.cerrado(name)
         table = Table("reference", "method", "score")
@@ -71,7 +70,7 @@ def cerrado(seeds):
                     n_dates = series.X.shape[2]
                     scores = peers.beyond_breaks(breaks, series.label_time, n_dates)
                     figures = _date_figures(series, scores, scores > 0)
-                    table.add("none" if row[0] == "COLD" else "class", *row, figures)
+                    table.add(*row, figures)
         table.show(
             f"cerrado_{name}", "AUROC", "AP", "breaks", "unchanged dates flagged"
         )
@@ -174,12 +173,17 @@ def _distances(windows):
 
 
 def _break_rows(series):
-    """(method, score), breaks of what looks for breaks in a series."""
+    """(reference, method, score), breaks of what looks for breaks in a series."""
     ordinals = peers.composite_ordinals(series.X.shape[2], series.period)
     size = "size of the largest break between the date and label_time"
-    yield ("COLD", size), peers.cold(series.X, ordinals)
+    yield ("none", "COLD", size), peers.cold(series.X, ordinals)
     found = peers.pelt(series.X, series.period, series.label_time, series.y)
-    yield ("PELT", size), found
+    yield ("class", "PELT", size), found
+    # The monitors need a history to begin with: the year of the label.
+    if series.label_time.max() < series.period:
+        found = peers.monitors(series.X[:, 0], ordinals, series.period)
+        for monitor, breaks in found.items():
+            yield ("self", f"nrt {monitor}", "after its break"), breaks
 
 
 def _detector(series, reference, seed, **params):
@@ -229,8 +233,9 @@ def _highest(scores):
 # simulated ---------------------------------------------------------------------
 
 
-def simulated(seeds):
+def simulated(arguments):
     """Tables of simulated pixels: changes, disturbances, false alarms."""
+    seeds = range(arguments.seeds)
     changes = Table("changes", "reference", "method", "score")
     disturbances = Table("reference", "method", "score")
     alarms = Table("new series", "asked", "smoothing", "reference")
@@ -354,8 +359,9 @@ def _add_alarms(table, seed):
 # servers -----------------------------------------------------------------------
 
 
-def servers(seeds):
+def servers(arguments):
     """Table of anomalies in server metrics."""
+    seeds = range(arguments.seeds)
     table = Table("method", "score")
     sets = data.servers()
     for seed in seeds:
@@ -425,8 +431,9 @@ FIRE = np.datetime64("2024-03-23")
 RUN = 6
 
 
-def fire(seeds):
+def fire(arguments):
     """When each first says that the forest burnt."""
+    seeds = range(arguments.seeds)
     pixel = data.fire()
     epoch = datetime.date(1970, 1, 1).toordinal()
     dates = (pixel.ordinals - epoch).astype("datetime64[D]")
@@ -436,7 +443,7 @@ def fire(seeds):
     dates, X = dates[clear], bands[clear].T[None]
     before = dates < np.datetime64("2023-01-01")
 
-    print(f"\n### Fire pixel: first run of {RUN} flagged clear observations\n")
+    print(f"\n## Fire pixel: first run of {RUN} flagged clear observations\n")
     print(f"Truth: {FIRE}, and none between 2023-01-01 and then.\n")
     print("| method | seed | first run | days late | share flagged before |")
     print("|---|---|---|---|---|")
@@ -477,32 +484,12 @@ class Table:
 
     def show(self, title, *columns):
         cells = [
-            [*row, *map(spread, np.transpose(figures))]
+            [*row, *map(mean_and_interval, np.transpose(figures))]
             for row, figures in self.rows.items()
         ]
         show(title, [*self.names, *columns], cells)
 
 
 PARTS = {"cerrado": cerrado, "simulated": simulated, "servers": servers, "fire": fire}
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Change scores beside peers.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    arguments = parser.parse_args()
-    parts = arguments.parts or list(PARTS)
-    for part in parts:
-        if part not in PARTS:
-            parser.error(f"unknown part {part!r}: wanted one of {', '.join(PARTS)}")
-    data.home()
-    command = " ".join(["python -m benchmarks.detection", *arguments.parts])
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    print(f"`{command} --seeds {arguments.seeds}`: seeds 0 to {arguments.seeds - 1};")
-    print(f"{versions}.")
-    for part in parts:
-        PARTS[part](list(range(arguments.seeds)))
-
-
-if __name__ == "__main__":
-    main()
+OPTIONS = {"seeds": 3}
+QUICK = "cerrado fire --seeds 1"

@@ -9,6 +9,7 @@ from scipy.ndimage import uniform_filter1d
 from sklearn.decomposition import PCA
 
 from benchmarks.peers import average_pieces, pieces
+from benchmarks.provenance import peer
 from sktasgen.losses import date_elbo
 from sktasgen.training import build_network
 
@@ -107,6 +108,13 @@ def _means(values, width):
     return means
 
 
+@peer(
+    "integrated gradients",
+    "captum",
+    "`IntegratedGradients.attribute` of minus the detector's bound, from the mean "
+    "season of the class, 32 steps; absolute values",
+    "https://captum.ai/api/integrated_gradients.html",
+)
 def integrated_gradients(detector, train, test):
     """captum's integrated gradients of the detector's bound, absolute values.
 
@@ -179,6 +187,12 @@ def of_steps(scores, n_steps):
     return np.stack(parts, axis=1)
 
 
+@peer(
+    "PCA residuals",
+    "scikit-learn",
+    "`PCA(n)` of steps (1 to 16 components) or of pieces (4, 16, 64), the best of them",
+    "https://scikit-learn.org/stable/modules/generated/sklearn.decomposition.PCA.html",
+)
 def pca_residuals(train, test):
     """Squared residual of each step and metric, by what the components are of.
 

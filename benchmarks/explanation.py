@@ -1,11 +1,10 @@
-"""Which cells are abnormal, beside what peers say, as Markdown tables.
+"""Which cells are abnormal, beside what peers say.
 
-Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
-the packages of ``benchmarks/requirements.txt`` and ``requirements-no-deps.txt``::
+::
 
-    python -m benchmarks.explanation                      # everything
-    python -m benchmarks.explanation injected --seeds 1   # one part, one seed
-    python -m benchmarks.explanation injected --only explainer,residual
+    python -m benchmarks explanation                      # everything
+    python -m benchmarks explanation injected --seeds 1   # one part, one seed
+    python -m benchmarks explanation injected --only explainer,residual
 
 ``injected``: anomalies put into stable series, four-year MODIS ones (two bands; every
 year is another pixel) and simulated ones without clouds (six bands), half of which, at
@@ -21,7 +20,8 @@ dates of each series, drawn at random, are hidden, those of the anomaly not exce
 Training series are complete.
 
 A cell of the tables is the average precision of all observed cells of the test series
-together, the mean over the seeds, each of which splits, trains and injects anew. How
+together, the mean over the seeds with a 95 % t-interval; each seed splits, trains and
+injects anew. How
 peers are run is told in `explain_peers`; those that are smoothed are so in four ways,
 of which the best in the row is taken. "Ahead" is the explainer's average precision
 less that of the best peer in the row, with a 95 % interval: a percentile bootstrap
@@ -45,7 +45,6 @@ how much the explainer is so of the best peer, which may be another one for each
 with a 95 % interval: a percentile bootstrap over the intervals, both resampled alike.
 """
 
-import argparse
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +54,7 @@ from sklearn.utils import Bunch, check_random_state
 from benchmarks import data as sets
 from benchmarks import explain_peers as peers
 from benchmarks.peers import PIECE, pieces, scale
-from benchmarks.tables import show
+from benchmarks.tables import mean_and_interval, show
 from sktasgen import GibbsExplainer, HTSVAEDetector
 from sktasgen.datasets import make_pixel_series
 from sktasgen.metrics import cell_attribution_ap
@@ -146,7 +145,11 @@ def injected(arguments):
         if arguments.only is None or name in arguments.only
     }
     for name, load in SERIES.items():
-        series = [load(seed) for seed in seeds]
+        try:
+            series = [load(seed) for seed in seeds]
+        except sets.Missing as missing:
+            print(f"\n## Injected: {name}\n\nLeft out: {missing}")
+            continue
         fitted = [_fit(one, seed) for seed, one in enumerate(series)]
         header = ["sigmas", "bands", "dates", "missing"]
         header += [title for title, _ in methods.values()]
@@ -170,32 +173,23 @@ def _rows(fitted, methods, ahead):
         layout = "scattered" if case.scattered else "in a block"
         dates = f"{case.dates} {layout}" if case.dates > 1 else 1
         cells = [case.sigmas, case.bands, dates, f"{case.missing:.0%}"]
-        cells += [f"{figure:.3f}" for figure, _ in best]
+        cells += [mean_and_interval(figures, "{:.3f}") for figures, _ in best]
         yield [*cells, _ahead(tests, *best)] if ahead else cells
 
 
 def _best(tests, variants):
-    """Highest average precision of a method's variants, and its scores."""
-    return max(
-        (
-            (
-                np.mean(
-                    [
-                        cell_attribution_ap(test.truth, scores[name])
-                        for test, scores in zip(tests, variants, strict=True)
-                    ]
-                ),
-                [scores[name] for scores in variants],
-            )
-            for name in variants[0]
-        ),
-        key=lambda pair: pair[0],
-    )
+    """Average precisions of the best of a method's variants, and its scores."""
+    found = []
+    for name in variants[0]:
+        scores = [each[name] for each in variants]
+        truths = [test.truth for test in tests]
+        found.append(([*map(cell_attribution_ap, truths, scores)], scores))
+    return max(found, key=lambda pair: np.mean(pair[0]))
 
 
 def _ahead(tests, explainer, *others):
     """How far the first is ahead of the best of the others, with an interval."""
-    peer = max(others, key=lambda pair: pair[0])
+    peer = max(others, key=lambda pair: np.mean(pair[0]))
     random = check_random_state(0)
     differences = np.zeros(N_BOOTSTRAPS)
     for test, *both in zip(tests, explainer[1], peer[1], strict=True):
@@ -205,7 +199,8 @@ def _ahead(tests, explainer, *others):
             times = np.bincount(random.randint(n, size=n), minlength=n)
             differences[i] += first.ap(times) - second.ap(times)
     low, high = np.quantile(differences / len(tests), (0.025, 0.975))
-    return f"{explainer[0] - peer[0]:+.3f} ({low:+.3f} to {high:+.3f})"
+    ahead = np.mean(explainer[0]) - np.mean(peer[0])
+    return f"{ahead:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 class _Ranking:
@@ -394,31 +389,5 @@ def _margin(difference, weights):
 
 
 PARTS = {"injected": injected, "servers": servers}
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Abnormal cells beside peers.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument(
-        "--only",
-        type=lambda text: text.split(","),
-        help=f"methods of injected, with commas between: {','.join(METHODS)}",
-    )
-    arguments = parser.parse_args()
-    for kind, wanted, known in (
-        ("part", arguments.parts, PARTS),
-        ("method", arguments.only or (), METHODS),
-    ):
-        for name in wanted:
-            if name not in known:
-                parser.error(
-                    f"unknown {kind} {name!r}: wanted one of {', '.join(known)}"
-                )
-    sets.home()
-    for part in arguments.parts or PARTS:
-        PARTS[part](arguments)
-
-
-if __name__ == "__main__":
-    main()
+OPTIONS = {"seeds": 3, "only": None}
+QUICK = "servers injected --seeds 1 --only explainer,residual,smoothed"

@@ -1,9 +1,9 @@
-"""Speed, memory and restart of maps of cubes on disk, as Markdown tables.
+"""Speed, memory and restart of maps of cubes on disk.
 
-Run from the project's root (Linux only), with the extras ``geo`` and ``dask``::
+Linux only::
 
-    OMP_NUM_THREADS=1 python -m benchmarks.maps                     # everything
-    OMP_NUM_THREADS=1 python -m benchmarks.maps labels big          # some parts
+    OMP_NUM_THREADS=1 python -m benchmarks maps                     # everything
+    OMP_NUM_THREADS=1 python -m benchmarks maps labels big          # some parts
 
 Cubes are simulated regions of known truth, repeated side by side: 92 dates and 6 bands,
 Zarr, int16 of 10,000 times the reflectance, clouds as fill value. A run opens one,
@@ -34,12 +34,10 @@ a GPU nothing is measured: the operations of the network and the bytes that they
 and write, one by one, are counted, and divided by a share of what a GPU can do.
 """
 
-import argparse
 import functools
 import hashlib
 import multiprocessing
 import os
-import platform
 import shutil
 import signal
 import tempfile
@@ -47,7 +45,6 @@ import time
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 
 import joblib
@@ -69,9 +66,7 @@ from sktasgen.maps import (
 from sktasgen.maps import write_maps as write
 
 N_ROUNDS = 3
-PACKAGES = (
-    "sktasgen numpy scikit-learn torch xarray dask distributed zarr numcodecs".split()
-)
+PACKAGES = ("xarray", "dask", "distributed", "zarr", "numcodecs")
 FILL = -32768
 LABELS = ("labels", "probability", "change_date")
 SCORES = ("change_score",)
@@ -302,8 +297,9 @@ def accuracy(store, side):
     return (f"{(labels.values == whole).mean():.4f}",)
 
 
-def labels(folder):
+def labels(arguments):
     """Table of labels by the default relabeler."""
+    folder = arguments.folder
     cases = (125, 1), (250, 1), (500, 1), (250, 2), (500, 2)
     tables.show(
         f"Labels, median of {N_ROUNDS}",
@@ -312,8 +308,9 @@ def labels(folder):
     )
 
 
-def scores(folder):
+def scores(arguments):
     """Table of change scores by the default relabeler."""
+    folder = arguments.folder
     cases = (125, 1), (250, 1)
     tables.show(
         f"Change scores, median of {N_ROUNDS}",
@@ -328,8 +325,9 @@ BIG = 500
 IMAGES = (1, 1, 512, 512)
 
 
-def big(folder):
+def big(arguments):
     """Tables of large cubes with a cheap classifier: size, and restart."""
+    folder = arguments.folder
 
     def rows():
         for side, n_workers in ((500, 1), (1000, 1), (2000, 1), (2000, 2)):
@@ -420,8 +418,9 @@ GPU, BANDWIDTH, PEAK = "A100 40 GB", 1_555e9, 19.5e12
 UTILISATION = 0.3
 
 
-def extrapolation(folder):
+def extrapolation(arguments):
     """Table of hours for large areas, from the rates of one process."""
+    folder = arguments.folder
     side, pixels = 250, 250**2
     rate = {
         what: pixels / np.median([row[0] for row in rounds(folder, side, what, 1)[0]])
@@ -475,29 +474,5 @@ def counted(model):
 
 
 PARTS = {part.__name__: part for part in (labels, scores, big, extrapolation)}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--folder", help="where cubes and maps are written for a while")
-    arguments = parser.parse_args()
-    parts = arguments.parts or list(PARTS)
-    for part in parts:
-        if part not in PARTS:
-            parser.error(f"unknown part {part!r}: wanted one of {', '.join(PARTS)}")
-    print(", ".join(f"{package} {version(package)}" for package in PACKAGES), end="; ")
-    print(f"{processor()}, {os.cpu_count()} cores")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for part in parts:
-            PARTS[part](Path(folder))
-
-
-def processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.machine()
-
-
-if __name__ == "__main__":
-    main()
+OPTIONS = {}
+QUICK = "labels"

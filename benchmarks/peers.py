@@ -17,6 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
+from benchmarks.provenance import peer
 from sktasgen.decoding import forward_backward, hold, viterbi
 from sktasgen.windows import (
     Calendar,
@@ -104,6 +105,17 @@ def fill(X):
 # Classifiers -------------------------------------------------------------------
 
 
+# Decorates whatever trains one.
+random_forest = peer(
+    "random forest",
+    "scikit-learn",
+    "`RandomForestClassifier(random_state=seed)`: 100 trees, all else as it comes",
+    "https://scikit-learn.org/stable/modules/generated/"
+    "sklearn.ensemble.RandomForestClassifier.html",
+)
+
+
+@random_forest
 def fit_forest(rows, classes, sample, seed):
     """scikit-learn's RandomForestClassifier as it comes: 100 trees."""
     return RandomForestClassifier(random_state=seed).fit(rows, classes)
@@ -254,6 +266,13 @@ def _folds(y, seed):
 # Outlier detectors -------------------------------------------------------------
 
 
+@peer(
+    "ECOD",
+    "pyod",
+    "`ECOD()`, which has no settings; new rows in batches of a tenth of the training "
+    "rows, for they are ranked among each other, too",
+    "https://pyod.readthedocs.io/en/latest/pyod.models.html#module-pyod.models.ecod",
+)
 def ecod(train, rows, seed):
     """PyOD's ECOD, which has no settings.
 
@@ -271,6 +290,14 @@ def ecod(train, rows, seed):
         return np.concatenate([detector.decision_function(rows) for rows in batches])
 
 
+@peer(
+    "AutoEncoder",
+    "pyod",
+    "`AutoEncoder(epoch_num=20, batch_size=128)`, all else as it comes: layers 64, 32, "
+    "64, batch norm, dropout 0.2, Adam at 0.001, standardised input",
+    "https://pyod.readthedocs.io/en/latest/pyod.models.html"
+    "#module-pyod.models.auto_encoder",
+)
 def autoencoder(train, rows, seed):
     """PyOD's AutoEncoder: its defaults, but 20 epochs of batches of 128.
 
@@ -347,6 +374,12 @@ def average_pieces(scores, n_steps):
     return total / np.bincount(step.ravel(), minlength=n_steps)
 
 
+@peer(
+    "PCA residual",
+    "scikit-learn",
+    "`PCA(0.9)` of pieces: as many components as have 90 % of the variance",
+    "https://scikit-learn.org/stable/modules/generated/sklearn.decomposition.PCA.html",
+)
 def pca_residual(train, X):
     """What the components with 90 % of the variance of pieces leave of others.
 
@@ -364,6 +397,13 @@ def pca_residual(train, X):
 # Distances from the own labelled window ----------------------------------------
 
 
+@peer(
+    "PCA distance",
+    "scikit-learn",
+    "`PCA(16)`, and `PCA(8, whiten=True)`, of all windows; Euclidean distance from the "
+    "labelled window",
+    "https://scikit-learn.org/stable/modules/generated/sklearn.decomposition.PCA.html",
+)
 def own_distance(windows, n_components=None, whiten=False):
     """Euclidean distance of windows from the sample's own labelled one.
 
@@ -393,6 +433,14 @@ def composite_ordinals(n_dates, period):
     return datetime.date(2001, 1, 1).toordinal() + days.astype(np.int64)
 
 
+@peer(
+    "COLD",
+    "pyxccd",
+    "`cold_detect_flex(dates, ts_stack, qas, lam=20)` on values times 10,000, the "
+    "range that this lambda is documented for; tmask on the first two bands; "
+    "`p_cg=0.99`, `conse=6` as they come",
+    "https://pyxccd.readthedocs.io",
+)
 def cold(X, ordinals):
     """Change magnitude of each date against label-free breaks by pyxccd's COLD.
 
@@ -423,6 +471,12 @@ def cold(X, ordinals):
     return breaks
 
 
+@peer(
+    "COLD of acquisitions",
+    "pyxccd",
+    "`cold_detect` with all bands and qa, all else as it comes, as in the first lesson",
+    "https://pyxccd.readthedocs.io",
+)
 def cold_of_acquisitions(ordinals, bands, qa):
     """Break dates, ordinals, of one pixel by ``cold_detect`` with its defaults.
 
@@ -452,6 +506,13 @@ def beyond_breaks(breaks, label_time, n_dates):
     return scores
 
 
+@peer(
+    "PELT",
+    "ruptures",
+    '`Pelt(model="l2", jump=1)` on what the mean season of the class leaves, in units '
+    "of its standard deviation; penalty log(n) dim sigma², of the user guide",
+    "https://centre-borelli.github.io/ruptures-docs/user-guide/detection/pelt/",
+)
 def pelt(X, period, label_time, y):
     """Breaks by ruptures' PELT on what the season of the class leaves.
 
@@ -484,4 +545,60 @@ def pelt(X, period, label_time, y):
             means = [part.mean(axis=0) for part in np.split(left, ends[:-1])]
             sizes = np.linalg.norm(np.diff(means, axis=0), axis=1)
             breaks[i] = list(zip(ends[:-1], sizes, strict=True))
+    return breaks
+
+
+@peer(
+    "EWMA, CuSum, MoSum",
+    "nrt",
+    "`EWMA(trend=False)`, `CuSum(trend=False)` and `MoSum(trend=False)`, all else as "
+    "it comes (two harmonics; `fit` by OLS with Shewhart's screening, and by ROC); "
+    "NDVI alone, the labelled year as the stable history, then `monitor` date by date",
+    "https://pypi.org/project/nrt/",
+)
+def monitors(series, ordinals, history):
+    """First breaks of one band by the monitors of nrt, which watch each new date.
+
+    Parameters
+    ----------
+    series : ndarray of shape (n_samples, n_timesteps)
+    ordinals : ndarray of shape (n_timesteps,)
+        Ordinal days of the dates.
+    history : int
+        How many dates from the first one on are known to be normal.
+
+    Returns
+    -------
+    dict of lists of lists of (timestep, magnitude)
+        By monitor; the magnitude is 1.
+    """
+    import xarray as xr
+    from nrt.monitor.cusum import CuSum
+    from nrt.monitor.ewma import EWMA
+    from nrt.monitor.mosum import MoSum
+
+    epoch = datetime.date(1970, 1, 1).toordinal()
+    days = ordinals - epoch
+    images = series.T[:, None].astype(np.float64)  # a row of pixels at each date
+    past = xr.DataArray(
+        images[:history],
+        dims=("time", "y", "x"),
+        coords={
+            "time": days[:history].astype("datetime64[D]").astype("datetime64[ns]"),
+            "y": [0],
+            "x": np.arange(len(series)),
+        },
+    )
+    breaks = {}
+    for kind in (EWMA, CuSum, MoSum):
+        monitor = kind(trend=False)
+        monitor.fit(dataarray=past)
+        for image, day in zip(images[history:], days[history:], strict=True):
+            date = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=int(day))
+            monitor.monitor(array=image, date=date)
+        at = np.searchsorted(days, monitor.detection_date[0])
+        broken = monitor.mask[0] == 3
+        breaks[kind.__name__] = [
+            [(first, 1)] if seen else [] for first, seen in zip(at, broken, strict=True)
+        ]
     return breaks

@@ -18,6 +18,7 @@ from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import peers
+from benchmarks.provenance import peer
 from sktasgen.decoding import hold, viterbi
 
 # Of 3, 6 and 12 the cost under which the window forest alone is best on the Cerrado
@@ -69,6 +70,15 @@ def forest(task, seed):
     }
 
 
+@peer(
+    "MiniRocket",
+    "aeon",
+    "`MiniRocket(random_state=seed)`, then `StandardScaler(with_mean=False)` and a "
+    "ridge classifier as in `MiniRocketClassifier`; penalties 10 to 100,000, chosen by "
+    "leaving out one of one window per sample; softmax of the decision values",
+    "https://www.aeon-toolkit.org/en/stable/api_reference/auto_generated/"
+    "aeon.classification.convolution_based.MiniRocketClassifier.html",
+)
 def minirocket(task, seed):
     """aeon's MiniRocket with a ridge classifier, as in its MiniRocketClassifier.
 
@@ -127,6 +137,12 @@ class _Convolutions:
         return softmax(decision, axis=1)
 
 
+@peer(
+    "cleanlab",
+    "cleanlab",
+    "`find_label_issues(labels, pred_probs)` as it comes, of out-of-fold probabilities",
+    "https://docs.cleanlab.ai/stable/cleanlab/filter.html",
+)
 def cleanlab(task, seed):
     """cleanlab finds windows where the label does not hold; a forest of the rest.
 
@@ -233,6 +249,6 @@ def _by_segment(task, probability, breaks):
 
 
 PEERS = {
-    peer.__name__: peer
-    for peer in (static, forest, minirocket, cleanlab, cold, pelt, fused, told)
+    each.__name__: each
+    for each in (static, forest, minirocket, cleanlab, cold, pelt, fused, told)
 }

@@ -1,23 +1,22 @@
-"""Accuracy of dated labels beside peers on the same series, as Markdown tables.
+"""Accuracy of dated labels beside peers on the same series.
 
-Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
-the packages of ``benchmarks/requirements.txt`` and ``requirements-no-deps.txt``::
+::
 
-    python -m benchmarks.relabelling                      # everything, for hours
-    python -m benchmarks.relabelling cerrado --seeds 1    # one part, one seed
-    python -m benchmarks.relabelling years --only sktasgen,fused
-    python -m benchmarks.relabelling lakes --steps 2,5,8,11
+    python -m benchmarks relabelling                      # everything, for hours
+    python -m benchmarks relabelling cerrado --seeds 1    # one part, one seed
+    python -m benchmarks relabelling years --only sktasgen,fused
+    python -m benchmarks relabelling lakes --steps 2,5,8,11
 
-Means over the seeds, for ``cerrado`` with the lowest and highest. A date is changed
-where its true label is not the true one at label_time. How the peers are run is told in
-`relabel_peers`.
+Means over the seeds, with 95 % t-intervals. A date is changed where its true label is
+not the true one at label_time. How the peers are run is told in `relabel_peers`.
 
 ``cerrado``: four-year MODIS series of two classes, half of which switch class once. A
 break is found if the change of label nearest label_time is within 3 dates of it; a
-missed one is wrong. Errors are paired: each series' share of wrong dates, averaged over
-the seeds, less sktasgen's, and the sum of these shares over the sum of sktasgen's, with
-95 % bootstrap intervals (BCa) over the series. They do not know that every sample-year
-recurs in several series, so they are rather narrow; and what is trained on other years
+missed one is wrong. Errors are paired: the share of wrong dates of a seed less
+sktasgen's, with a t-interval over the seeds; and the sum of the series' shares over the
+sum of sktasgen's, with a 95 % bootstrap interval (BCa) over the series, each averaged
+over the seeds. The bootstrap does not know that every sample-year
+recurs in several series, so it is rather narrow; and what is trained on other years
 (sktasgen, cleanlab) has seen some of the years it is asked about, which flatters it.
 Hence a row of sktasgen without stable series, trained on the labelled seasons alone.
 The forest told the true breaks is no peer but an upper reference.
@@ -30,17 +29,17 @@ accuracy and that on changed dates, against the truth.
 ``lakes``: a year of Sentinel months, nine noisy classes, one label per sample, at each
 of the 12 steps in turn. In-sample, every sample is relabelled with its own label known
 in training; grouped, with estimators trained on other locations, in five folds. The
-forest is trained on the bands of the labelled month and applied to every month; its row
-"held" keeps each sample's own label where it is known, as the relabeller does. The
+forest is trained on the bands of the labelled month and applied to every month; "held"
+it keeps each sample's own label where it is known, as the relabeller does. The
 forest told all months is trained on the true labels of other locations: near it is the
-ceiling. A cell is the accuracy over months and that on changed months.
+ceiling. First the means over the labelled months, the difference paired by seeds; then,
+of each labelled month, the accuracy over all months and that on changed ones.
 
 ``calibration``: of ``predict_proba_timeline``, the labels held, on both MODIS sets and
 on the lakes in-sample. A cell is the expected calibration error (15 bins of equal
 mass), the mean probability of the most probable class, and how often that is right.
 """
 
-import argparse
 from functools import partial
 from itertools import product
 
@@ -51,9 +50,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils import Bunch
 
 from benchmarks import data as sets
+from benchmarks.peers import random_forest
 from benchmarks.protocols import few_labels, other_years, wrong_labels
 from benchmarks.relabel_peers import PEERS, Task
-from benchmarks.tables import show, spread
+from benchmarks.tables import mean_and_interval, show
 from sktasgen import HTSVAEDetector, StableSampleRelabeler
 from sktasgen.datasets import fetch_dynamic_world_lakes
 from sktasgen.metrics import break_within, dated_label_report, nearest_break
@@ -118,20 +118,19 @@ def _cerrado_rows(series, arguments):
     ours = None
     for method in _chosen(METHODS, arguments):
         found = {}
-        for seed in range(arguments.seeds or 3):
+        for seed in range(arguments.seeds):
             for title, labels in method(_task(series, series.y), seed).items():
                 found.setdefault(title, []).append(labels)
         for title, labels in found.items():
             figures = [_figures(series, each) for each in labels]
-            errors = np.mean([each != series.Y for each in labels], axis=(0, 2))
+            # Of each seed and series; a method without random numbers runs anew, too.
+            errors = np.mean([each != series.Y for each in labels], axis=2)
             ours = errors if title == "**sktasgen**" else ours
             paired = ["", ""]
             if ours is not None and ours is not errors:
-                paired = [
-                    _interval(errors, ours, _difference, "{:+.4f}"),
-                    _interval(errors, ours, _ratio, "{:.2f}"),
-                ]
-            yield title, *map(spread, zip(*figures, strict=True)), *paired
+                more = errors.mean(axis=1) - ours.mean(axis=1)
+                paired = [mean_and_interval(more, "{:+.4f}"), _ratio(errors, ours)]
+            yield title, *map(mean_and_interval, zip(*figures, strict=True)), *paired
 
 
 def _figures(series, labels):
@@ -140,20 +139,16 @@ def _figures(series, labels):
     return *_accuracy(series, labels), break_within(series.break_at, found, 3)
 
 
-def _difference(errors, ours, axis=-1):
-    return errors.mean(axis=axis) - ours.mean(axis=axis)
+def _ratio(errors, ours):
+    """Ratio of errors with its bootstrap interval over the series."""
+    errors, ours = errors.mean(axis=0), ours.mean(axis=0)
 
+    def ratio(errors, ours, axis=-1):
+        return errors.mean(axis=axis) / ours.mean(axis=axis)
 
-def _ratio(errors, ours, axis=-1):
-    return errors.mean(axis=axis) / ours.mean(axis=axis)
-
-
-def _interval(errors, ours, statistic, form):
-    """A paired statistic with its bootstrap interval."""
-    found = stats.bootstrap((errors, ours), statistic, paired=True, rng=0)
-    limits = found.confidence_interval
-    values = statistic(errors, ours), limits.low, limits.high
-    return "{} ({} to {})".format(*map(form.format, values))
+    limits = stats.bootstrap((errors, ours), ratio, paired=True, rng=0)
+    low, high = limits.confidence_interval
+    return f"{ratio(errors, ours):.2f} ({low:.2f} to {high:.2f})"
 
 
 # years -------------------------------------------------------------------------
@@ -182,7 +177,7 @@ def years(arguments):
 
 
 def _years_rows(series, methods, arguments):
-    seeds = range(arguments.seeds or 3)
+    seeds = range(arguments.seeds)
     variants = {
         "alike": [series for seed in seeds],
         "differ": [other_years(series, seed) for seed in seeds],
@@ -207,36 +202,40 @@ def _years_rows(series, methods, arguments):
 
 
 def lakes(arguments):
-    """Table of labels of each month in turn."""
+    """Tables of labels of each month in turn."""
     data = fetch_dynamic_world_lakes()
     steps = arguments.steps or range(data.Y.shape[1])
-    show(
-        "lakes, labels of one step: accuracy / on changed months",
-        ["protocol", "labels", *map(str, steps), "mean"],
-        _lakes_rows(data, steps, arguments),
-    )
+    header = ["labels", "accuracy", "on changed months", "accuracy - sktasgen's"]
+    header += [f"month {step}" for step in steps]
+    for protocol in ("in-sample", "grouped"):
+        show(f"lakes_{protocol}", header, _lakes_rows(data, protocol, steps, arguments))
 
 
-def _lakes_rows(data, steps, arguments):
+def _lakes_rows(data, protocol, steps, arguments):
     everyone = np.arange(len(data.Y))
     given = [Bunch(Y=data.Y, y=data.Y[:, step]) for step in steps]
-    for protocol in ("in-sample", "grouped"):
-        for method in _chosen(LAKES, arguments):
-            if protocol == "in-sample" and method is _told:
-                continue
-            found = {}
-            for seed in range(arguments.seeds or 1):
-                folds = [(everyone, everyone)]
-                if protocol == "grouped":
-                    splitter = GroupKFold(5, shuffle=True, random_state=seed)
-                    folds = list(splitter.split(data.X, groups=data.groups))
-                for title, by_step in method(data, folds, steps, seed).items():
-                    figures = [*map(_accuracy, given, by_step)]
-                    found.setdefault(title, []).append(figures)
-            for title, figures in found.items():
-                by_step = np.mean(figures, axis=0)
-                cells = [_cell([each]) for each in by_step]
-                yield protocol, title, *cells, _cell(by_step)
+    ours = None
+    for method in _chosen(LAKES, arguments):
+        if protocol == "in-sample" and method is _told:
+            continue
+        found = {}
+        for seed in range(arguments.seeds):
+            folds = [(everyone, everyone)]
+            if protocol == "grouped":
+                splitter = GroupKFold(5, shuffle=True, random_state=seed)
+                folds = list(splitter.split(data.X, groups=data.groups))
+            for title, by_step in method(data, folds, steps, seed).items():
+                found.setdefault(title, []).append([*map(_accuracy, given, by_step)])
+        for title, figures in found.items():
+            # Of each seed: the mean over the labelled months.
+            accuracy, changed = np.mean(figures, axis=1).T
+            ours = accuracy if title == "**sktasgen**" else ours
+            ahead = ""
+            if ours is not None and ours is not accuracy:
+                ahead = mean_and_interval(accuracy - ours, "{:+.4f}")
+            means = map(mean_and_interval, (accuracy, changed))
+            months = (_cell([month]) for month in np.mean(figures, axis=0))
+            yield title, *means, ahead, *months
 
 
 def _static(data, folds, steps, seed):
@@ -246,6 +245,7 @@ def _static(data, folds, steps, seed):
     }
 
 
+@random_forest
 def _forest(data, folds, steps, seed):
     """A forest of one month's bands, applied to every month."""
     plain, held = [], []
@@ -258,9 +258,10 @@ def _forest(data, folds, steps, seed):
         plain.append(labels)
         held.append(labels.copy())
         held[-1][:, step] = data.Y[:, step]
-    return {"forest": plain, "forest, held": held}
+    return {"forest of the labelled month": plain, "the same, held to the label": held}
 
 
+@random_forest
 def _told(data, folds, steps, seed):
     """A forest of the bands of every month, told the truth elsewhere."""
     labels = np.empty_like(data.Y)
@@ -328,7 +329,7 @@ def _calibration_rows(methods, arguments):
         given.append((f"lakes, step {step}", month))
     for (name, series), (title, make) in product(given, methods):
         figures = []
-        for seed in range(arguments.seeds or 1):
+        for seed in range(arguments.seeds):
             relabeler = make(series.period, seed)
             known = dict(y=series.y, label_time=series.label_time)
             probability = relabeler.fit(series.X, **known).predict_proba_timeline(
@@ -407,40 +408,5 @@ PARTS = {
     "lakes": lakes,
     "calibration": calibration,
 }
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Accuracy of dated labels.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        help="how many, from 0: 3 by default, for lakes and calibration 1",
-    )
-    parser.add_argument(
-        "--only",
-        type=lambda text: text.split(","),
-        help=f"methods, with commas between: {','.join(METHODS)}",
-    )
-    parser.add_argument(
-        "--steps",
-        type=lambda text: [int(step) for step in text.split(",")],
-        help="labelled months of the lakes, with commas between: all by default",
-    )
-    arguments = parser.parse_args()
-    for kind, wanted, known in (
-        ("part", arguments.parts, PARTS),
-        ("method", arguments.only or (), METHODS),
-    ):
-        for name in wanted:
-            if name not in known:
-                parser.error(
-                    f"unknown {kind} {name!r}: wanted one of {', '.join(known)}"
-                )
-    sets.home()
-    for part in arguments.parts or PARTS:
-        PARTS[part](arguments)
-
-
-if __name__ == "__main__":
-    main()
+OPTIONS = {"seeds": 3, "only": None, "steps": None}
+QUICK = "cerrado lakes --seeds 1 --only sktasgen,drop,static,forest --steps 5"

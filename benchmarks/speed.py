@@ -1,10 +1,9 @@
-"""Speed and memory of training and scoring beside peers, as Markdown tables.
+"""Speed and memory of training and scoring beside peers.
 
-Run from the project's root, with SKTASGEN_DATA_HOME naming the folder of the data and
-the packages of ``benchmarks/requirements.txt`` installed::
+::
 
-    OMP_NUM_THREADS=1 python -m benchmarks.speed                    # everything
-    OMP_NUM_THREADS=1 python -m benchmarks.speed scoring classes    # some parts
+    OMP_NUM_THREADS=1 python -m benchmarks speed                    # everything
+    OMP_NUM_THREADS=1 python -m benchmarks speed scoring classes    # some parts
 
 What a table compares runs in one process on one thread, in turn: a time is the median
 of the rounds, a ratio the median of the rounds' ratios. Ratios travel between machines,
@@ -38,7 +37,6 @@ copy, the products of large matrices. Bytes moved are those that operations read
 write, one by one. Then whole calls beside their parts: the largest part is the bound.
 """
 
-import argparse
 import ctypes
 import datetime
 import gc
@@ -50,7 +48,6 @@ import tempfile
 import time
 import warnings
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
@@ -61,7 +58,7 @@ from sklearn.frozen import FrozenEstimator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks import data, peers, streaming
+from benchmarks import data, peers, provenance, streaming
 from sktasgen import GibbsExplainer, HTSVAEDetector, StableSampleRelabeler, gibbs
 from sktasgen import training as own
 from sktasgen.chains import check_regimes
@@ -70,7 +67,6 @@ from sktasgen.decoding import viterbi
 from sktasgen.metrics import break_within, nearest_break, timestep_detection_scores
 
 N_ROUNDS = 5
-PACKAGES = "sktasgen numpy scikit-learn torch skorch pyod pyxccd".split()
 
 
 def in_turn(calls, n_rounds=N_ROUNDS):
@@ -89,7 +85,7 @@ class Table:
 
     def __init__(self, title, *header):
         rule = "|---" * len(header)
-        print(f"\n### {title}\n\n| {' | '.join(header)} |\n{rule}|")
+        print(f"\n## {title}\n\n| {' | '.join(header)} |\n{rule}|")
 
     def add(self, *cells):
         print(f"| {' | '.join(map(_text, cells))} |", flush=True)
@@ -124,7 +120,7 @@ def fitted(series, reference="class", **params):
 N_STEPS, BATCH_SIZE = 60, 256
 
 
-def training():
+def training(arguments):
     """Table of windows trained on per second."""
     table = Table(
         f"Training, {N_STEPS} steps of {BATCH_SIZE} windows",
@@ -198,6 +194,13 @@ def loaded(dataset):
     return Net
 
 
+@provenance.peer(
+    "VAE",
+    "pyod",
+    "`VAE` with as many weights as the detector's network, one epoch in batches of "
+    "256, all else as it comes; its scoring of the training rows is not counted",
+    "https://pyod.readthedocs.io/en/latest/pyod.models.html#module-pyod.models.vae",
+)
 def pyod_vae(rows, n_weights):
     """A function that trains PyOD's VAE on rows, and its number of weights.
 
@@ -232,7 +235,7 @@ def pyod_vae(rows, n_weights):
 # scoring -----------------------------------------------------------------------
 
 
-def scoring():
+def scoring(arguments):
     """Table of series scored per second."""
     table = Table(
         "Scoring",
@@ -267,7 +270,7 @@ def scoring():
             table.add(X.shape[1], *row, len(X) / seconds, found[cold] / seconds)
 
 
-def classes():
+def classes(arguments):
     """Table of time by number of classes."""
     table = Table(
         "Classes, time beside one class",
@@ -292,7 +295,14 @@ def classes():
 # relabelling ------------------------------------------------------------------
 
 
-def relabelling():
+@provenance.peer(
+    "random forest of 300 trees",
+    "scikit-learn",
+    "`RandomForestClassifier(300)` on every aligned window",
+    "https://scikit-learn.org/stable/modules/generated/"
+    "sklearn.ensemble.RandomForestClassifier.html",
+)
+def relabelling(arguments):
     """Relabelling beside a large forest, and decoding beside NumPy."""
     series = data.cerrado("disjoint")
     X, y, times = series.X, series.y, series.label_time
@@ -370,7 +380,7 @@ print(time.perf_counter() - start)
 """
 
 
-def explanation():
+def explanation(arguments):
     """Sweeps beside NumPy and Python, and a million cells from end to end."""
     rng = np.random.default_rng(0)
     odds, uniforms = rng.normal(size=(500, 6, 92)), rng.random((500, 6, 93))
@@ -482,18 +492,15 @@ def _sweep_in_numpy(odds, rate, run_length, _, uniforms, state):
 SIZES = 1_000, 10_000, 100_000
 
 
-def scaling():
+def scaling(arguments):
     """Table of time and memory by number of series."""
     table = Table(
         f"Scaling, 2 bands, {streaming.N_TIMESTEPS} dates, 2 classes",
         *("call", "series", "seconds", "times the row above", "MB of input"),
         *("MB of output", "MB at rest, input included", "MB more at most, less output"),
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
-    ):
-        paths = [Path(folder) / f"{n}.npy" for n in SIZES]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        paths = [arguments.folder / f"{n}.npy" for n in SIZES]
         for path, n in zip(paths, SIZES, strict=True):
             streaming.write_series(path, n, 2)
         for call in ("fit, 100 steps", "score, class", "score, self"):
@@ -548,7 +555,7 @@ def _memory(name):
 RATE = 0.01
 
 
-def stride():
+def stride(arguments):
     """Table of what larger strides cost."""
     table = Table(
         "Stride, `(X, y, label_time=)`, mean of three seeds",
@@ -598,10 +605,10 @@ DEVICE = "cuda"
 SINGLE, HALF = torch.float32, torch.bfloat16
 
 
-def gpu():
+def gpu(arguments):
     """Tables of what a GPU does, where there is one."""
     if not torch.cuda.is_available():
-        print("\n### GPU\n\nNot measured: torch finds no CUDA device here.")
+        print("\n## GPU\n\nNot measured: torch finds no CUDA device here.")
         return
     series, size = simulated(20_000), 4096
     detector, dataset, train = trainings(series, device=DEVICE, batch_size=size)
@@ -708,24 +715,5 @@ PARTS = {
         gpu,
     )
 }
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parts = parser.parse_args().parts or list(PARTS)
-    for part in parts:
-        if part not in PARTS:
-            parser.error(f"unknown part {part!r}: wanted one of {', '.join(PARTS)}")
-    data.home()
-    torch.set_num_threads(1)
-    print(", ".join(f"{package} {version(package)}" for package in PACKAGES), end="; ")
-    print(
-        f"{torch.get_num_threads()} thread, {torch.backends.cpu.get_cpu_capability()}"
-    )
-    for part in parts:
-        PARTS[part]()
-
-
-if __name__ == "__main__":
-    main()
+OPTIONS = {}
+QUICK = "scoring classes relabelling"

@@ -1,8 +1,4 @@
-"""Peak memory of fits on ever larger memory-mapped series, as a Markdown table.
-
-Run from the project's root::
-
-    python -m benchmarks.streaming
+"""Peak memory of fits on ever larger memory-mapped series.
 
 Every fit runs in a process of its own. "All" is the most memory the process held
 (ru_maxrss), the pages of the mapped file included, which the system takes back when
@@ -10,14 +6,14 @@ it needs them; "own" is the most anonymous memory (RssAnon), which it cannot. Pe
 include some 300 MB for Python with torch, scikit-learn and numba.
 """
 
-import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.tables import show
 
 PERIOD, N_TIMESTEPS = 23, 92
 CASES = [(1_000, 6), (72_000, 6), (1_000_000, 2)]  # samples, bands
@@ -79,24 +75,23 @@ def measure(n_samples, n_bands, max_iter, folder):
     return json.loads(done.stdout) | {"file": size}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--max-iter", type=int, default=100)
-    parser.add_argument("--folder", help="where the series are written for a while")
-    arguments = parser.parse_args()
-    print("| samples | bands | windows | file MB | own MB | all MB | s | loss |")
-    print("|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for n_samples, n_bands in CASES:
-            found = measure(n_samples, n_bands, arguments.max_iter, folder)
-            windows = n_samples * (N_TIMESTEPS - PERIOD + 1)
-            print(
-                f"| {n_samples:,} | {n_bands} | {windows:,} | {found['file']:.0f} | "
-                f"{found['own']:.0f} | {found['all']:.0f} | {found['seconds']:.0f} | "
-                f"{found['loss']:.3f} |",
-                flush=True,
-            )
+def fits(arguments):
+    """Table of a fit on few series, on many and on very many."""
+    header = ("samples", "bands", "windows", "file MB", "own MB", "all MB", "s", "loss")
+    show(f"Fits of {arguments.iterations} steps", header, _rows(arguments))
 
 
-if __name__ == "__main__":
-    main()
+def _rows(arguments):
+    for n_samples, n_bands in CASES:
+        found = measure(n_samples, n_bands, arguments.iterations, arguments.folder)
+        windows = n_samples * (N_TIMESTEPS - PERIOD + 1)
+        yield (
+            *(f"{n_samples:,}", n_bands, f"{windows:,}"),
+            *(f"{found[name]:.0f}" for name in ("file", "own", "all", "seconds")),
+            f"{found['loss']:.3f}",
+        )
+
+
+PARTS = {"fits": fits}
+OPTIONS = {"iterations": 100}
+QUICK = "--iterations 10"
