@@ -9,13 +9,14 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 # Nats beyond which a switch is too improbable to be held in a float: forward-backward
 # then counts in logarithms.
 _MOST_COST = 600.0
 
 
-def viterbi(log_evidence, switch_cost):
+def viterbi(log_evidence: np.ndarray, switch_cost: ArrayLike) -> np.ndarray:
     """Most probable label sequence of each sample.
 
     Parameters
@@ -62,7 +63,7 @@ def viterbi(log_evidence, switch_cost):
     return path
 
 
-def forward_backward(log_evidence, switch_cost):
+def forward_backward(log_evidence: np.ndarray, switch_cost: ArrayLike) -> np.ndarray:
     """Posterior probability of each label at each date.
 
     Parameters
