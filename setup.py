@@ -31,7 +31,7 @@ GEO = [
     *DASK,
     "affine>=2.4",
     "xarray>=2025.7.1",
-    "zarr>=3.1.2",
+    "zarr>=3.1.3",
     "rasterio>=1.3.9",
     "rioxarray>=0.15.1",
     "odc-stac>=0.3.9",
