@@ -262,6 +262,8 @@ def test_extras_named_in_errors_install_what_was_missing():
 def test_version_is_the_installed_one():
     # Else bug reports name a version that nobody can install.
     assert installed().version == sktasgen.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {sktasgen.__version__}\n" in citation
 
 
 def pins(name):
