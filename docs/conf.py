@@ -29,6 +29,7 @@ autosummary_generate = True
 # Listed by the class's own page alone.
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the sections on parameters say more
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
