@@ -103,7 +103,7 @@ setup(
                 "imbalanced-learn>=0.13",
                 "rich>=13",
                 "setuptools>=77.0.3",
-                "skops>=0.11",
+                "skops>=0.12",
                 "threadpoolctl>=3.2",
                 *IO,
                 *PLOT,
