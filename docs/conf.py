@@ -42,6 +42,7 @@ nitpick_ignore_regex = [("py:.*", r"(numpy|sklearn)\..*")]
 # Listed by the class's own page alone.
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the sections on parameters say more
 
 # Examples on real data are shown without pictures where the data cannot be had.
 try:

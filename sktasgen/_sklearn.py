@@ -3,12 +3,30 @@
 Beside them the names that only its later releases have.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import numpy as np
-from sklearn.base import _fit_context as fit_context
 from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
-from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils._param_validation import Interval as _Interval
+
+if TYPE_CHECKING:
+    # scikit-learn has no types, so what its decorators return would have none.
+    _Decorated = TypeVar("_Decorated", bound=Callable)
+
+    def fit_context(
+        *, prefer_skip_nested_validation: bool
+    ) -> Callable[[_Decorated], _Decorated]: ...
+
+    def validate_params(
+        parameter_constraints: dict[str, Any], *, prefer_skip_nested_validation: bool
+    ) -> Callable[[_Decorated], _Decorated]: ...
+
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils._param_validation import validate_params
 
 try:
     from sklearn.callback import CallbackSupportMixin

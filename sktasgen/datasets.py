@@ -4,7 +4,9 @@ import hashlib
 import os
 from numbers import Integral, Real
 from operator import index
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
@@ -77,23 +79,23 @@ def _fraction(closed="both"):
     prefer_skip_nested_validation=True,
 )
 def make_pixel_series(
-    n_samples=200,
+    n_samples: int = 200,
     *,
-    n_classes=3,
-    n_bands=6,
-    n_years=4,
-    period=23,
-    change_fraction=0.5,
-    gradual_fraction=0.0,
-    disturbance_fraction=0.0,
-    anomaly_fraction=0.0,
-    cloud_fraction=0.3,
-    noise=0.01,
-    pixel_variation=1.0,
-    year_variation=1.0,
-    label_time=None,
-    random_state=None,
-):
+    n_classes: int = 3,
+    n_bands: int = 6,
+    n_years: int = 4,
+    period: int = 23,
+    change_fraction: float = 0.5,
+    gradual_fraction: float = 0.0,
+    disturbance_fraction: float = 0.0,
+    anomaly_fraction: float = 0.0,
+    cloud_fraction: float = 0.3,
+    noise: float = 0.01,
+    pixel_variation: float = 1.0,
+    year_variation: float = 1.0,
+    label_time: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Simulate reflectance series of pixels, some of which change class.
 
     Every sample is one pixel with one static label, the class it shows at
@@ -323,22 +325,22 @@ def make_pixel_series(
     prefer_skip_nested_validation=True,
 )
 def make_region(
-    shape=(48, 64),
+    shape: tuple[int, int] = (48, 64),
     *,
-    n_fields=60,
-    n_points=100,
-    n_classes=3,
-    n_bands=6,
-    n_years=4,
-    period=23,
-    change_fraction=0.5,
-    cloud_fraction=0.3,
-    noise=0.01,
-    resolution=10.0,
-    crs="EPSG:32633",
-    label_time=None,
-    random_state=None,
-):
+    n_fields: int = 60,
+    n_points: int = 100,
+    n_classes: int = 3,
+    n_bands: int = 6,
+    n_years: int = 4,
+    period: int = 23,
+    change_fraction: float = 0.5,
+    cloud_fraction: float = 0.3,
+    noise: float = 0.01,
+    resolution: float = 10.0,
+    crs: Any = "EPSG:32633",
+    label_time: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Simulate a cube of a region of fields, some of which change class.
 
     The classes, bands and dates are those of :func:`make_pixel_series`.
@@ -643,7 +645,12 @@ cover mapping", Scientific Data 9, 251, 2022.
     },
     prefer_skip_nested_validation=True,
 )
-def fetch_dynamic_world_lakes(*, data_home=None, align=False, download_if_missing=True):
+def fetch_dynamic_world_lakes(
+    *,
+    data_home: str | PathLike[str] | None = None,
+    align: bool = False,
+    download_if_missing: bool = True,
+) -> Bunch:
     """Load Sentinel-2 series with a Dynamic World label for every month.
 
     Files that are present and intact are only read. Others are downloaded (2 MB)

@@ -9,6 +9,7 @@ Equal costs make a step linear in the number of classes; a matrix of costs, a we
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from ._validation import as_array
 
@@ -19,7 +20,7 @@ _MOST_COST = 600.0
 _MOST_EVIDENCE = 1e12
 
 
-def viterbi(log_evidence, switch_cost):
+def viterbi(log_evidence: np.ndarray, switch_cost: ArrayLike) -> np.ndarray:
     """Most probable label sequence of each sample.
 
     Parameters
@@ -68,7 +69,7 @@ def viterbi(log_evidence, switch_cost):
     return path
 
 
-def forward_backward(log_evidence, switch_cost):
+def forward_backward(log_evidence: np.ndarray, switch_cost: ArrayLike) -> np.ndarray:
     """Posterior probability of each label at each date.
 
     Parameters

@@ -8,8 +8,11 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
+from os import PathLike
+from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from sklearn.base import (
     BaseEstimator,
@@ -367,36 +370,36 @@ class HTSVAEDetector(
     def __init__(
         self,
         *,
-        window_length=None,
-        period=None,
-        dates=None,
-        n_bands=1,
-        temporal_latent_size=8,
-        spectral_latent_size=2,
-        hidden_size=32,
-        reference=None,
-        stride=None,
-        smoothing="auto",
-        min_observations=3,
-        contamination="auto",
-        false_alarm_rate=0.05,
-        calibration_fraction=0.2,
-        threshold="quantile",
-        max_iter=600,
-        self_training=True,
-        align_years=True,
-        batch_size=256,
-        learning_rate=2e-3,
-        free_nats=2.0,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        warm_start=False,
-        checkpoint_dir=None,
-        verbose=0,
-        device="auto",
-        random_state=None,
-    ):
+        window_length: int | None = None,
+        period: int | None = None,
+        dates: ArrayLike | None = None,
+        n_bands: int = 1,
+        temporal_latent_size: int = 8,
+        spectral_latent_size: int = 2,
+        hidden_size: int = 32,
+        reference: Literal["class", "self", "any"] | None = None,
+        stride: int | None = None,
+        smoothing: Literal["auto"] | int = "auto",
+        min_observations: int = 3,
+        contamination: Literal["auto"] | float = "auto",
+        false_alarm_rate: float = 0.05,
+        calibration_fraction: float = 0.2,
+        threshold: Literal["quantile", "pot"] = "quantile",
+        max_iter: int = 600,
+        self_training: bool = True,
+        align_years: bool = True,
+        batch_size: int = 256,
+        learning_rate: float = 2e-3,
+        free_nats: float = 2.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        checkpoint_dir: str | PathLike[str] | None = None,
+        verbose: int = 0,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.window_length = window_length
         self.period = period
         self.dates = dates
@@ -430,7 +433,14 @@ class HTSVAEDetector(
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, label_time=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn what normal series look like.
 
         Parameters
@@ -540,7 +550,14 @@ class HTSVAEDetector(
             return [self.max_iter]
         return [max(1, min(self.max_iter // 2, _MOST_FIRST_STEPS)), self.max_iter]
 
-    def fit_predict(self, X, y=None, *, label_time=None, groups=None):
+    def fit_predict(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Fit, y included, and say which samples are outliers.
 
         Parameters
@@ -971,7 +988,14 @@ class HTSVAEDetector(
 
     # Scores
 
-    def score_timesteps(self, X, y=None, *, label_time=None, dates=None):
+    def score_timesteps(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Score how far each date is from normal.
 
         Parameters
@@ -1018,7 +1042,14 @@ class HTSVAEDetector(
         X, classes, times, scorer = self._check_scoring(X, y, label_time, dates)
         return scorer.timesteps(X, classes, times)
 
-    def predict_timesteps(self, X, y=None, *, label_time=None, dates=None):
+    def predict_timesteps(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Flag the dates that are further from normal than the threshold.
 
         Parameters
@@ -1040,7 +1071,9 @@ class HTSVAEDetector(
         threshold = self.mixture_threshold_ if classes is None else self.threshold_
         return scorer.exceed(X, classes, times, threshold)
 
-    def score_samples(self, X, *, dates=None):
+    def score_samples(
+        self, X: ArrayLike, *, dates: ArrayLike | None = None
+    ) -> np.ndarray:
         """Score how normal each sample is.
 
         Parameters
@@ -1061,7 +1094,9 @@ class HTSVAEDetector(
         X, _, times, scorer = self._check_scoring(X, None, None, dates)
         return -scorer.samples(X, None, times)
 
-    def decision_function(self, X, *, dates=None):
+    def decision_function(
+        self, X: ArrayLike, *, dates: ArrayLike | None = None
+    ) -> np.ndarray:
         """`score_samples` less `offset_`: negative for outliers.
 
         Parameters
@@ -1081,7 +1116,7 @@ class HTSVAEDetector(
         """
         return self.score_samples(X, dates=dates) - self.offset_
 
-    def predict(self, X, *, dates=None):
+    def predict(self, X: ArrayLike, *, dates: ArrayLike | None = None) -> np.ndarray:
         """Say which samples are outliers.
 
         Parameters
@@ -1102,7 +1137,14 @@ class HTSVAEDetector(
         decision = self.decision_function(X, dates=dates)
         return np.where(decision >= 0, 1, -1)  # NaN is no inlier
 
-    def score_parts(self, X, y=None, *, label_time=None, dates=None):
+    def score_parts(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> Bunch:
         """Split what is abnormal of each date into three parts.
 
         A season that runs differently, as one that comes late, shows in the
@@ -1144,7 +1186,7 @@ class HTSVAEDetector(
 
     # Latents and reconstruction
 
-    def transform(self, X, *, dates=None):
+    def transform(self, X: ArrayLike, *, dates: ArrayLike | None = None) -> np.ndarray:
         """Latents of each series, averaged over its windows and dates.
 
         Parameters
@@ -1174,7 +1216,14 @@ class HTSVAEDetector(
             sizes["temporal_latent_size"] * n_positions + sizes["spectral_latent_size"]
         )
 
-    def reconstruct(self, X, y=None, *, label_time=None, dates=None):
+    def reconstruct(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """What the network expects at every cell, observed or not.
 
         Parameters
@@ -1257,7 +1306,7 @@ class HTSVAEDetector(
 
     # Keeping
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Save the fitted detector to a file that holds no code.
 
         The file is of safetensors format: arrays as tensors, all else as JSON. It
@@ -1294,7 +1343,7 @@ class HTSVAEDetector(
         persistence.write(path, {"params": params, "fitted": fitted}, kind=_KIND)
 
     @classmethod
-    def load(cls, path, *, device=None):
+    def load(cls, path: str | PathLike[str], *, device: str | None = None) -> Self:
         """Load a detector that `save` saved; no code in the file is run.
 
         Parameters
@@ -1327,7 +1376,7 @@ class HTSVAEDetector(
                 f"{os.fspath(path)!r} was saved by another release of sktasgen, whose "
                 f"{cls.__name__} has other parameters: {error}"
             ) from error
-        vars(detector).update(state["fitted"])
+        detector.__dict__.update(state["fitted"])
         return detector if device is None else detector.set_params(device=device)
 
     # Between series and windows

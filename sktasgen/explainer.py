@@ -1,9 +1,13 @@
 """Which bands at which dates make a series abnormal: Gibbs sampling of cells."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -26,6 +30,9 @@ from ._warnings import warn
 from .chains import Chain, check_regimes
 from .explanation import MOST_R_HAT, Explanation
 from .preprocessing import BandScaler
+
+if TYPE_CHECKING:
+    from .detector import HTSVAEDetector
 
 # Series from which offsets and noise are learnt, and sweeps over them.
 _LEAST_SERIES, _MOST_SERIES = 10, 300
@@ -232,21 +239,21 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __init__(
         self,
-        detector=None,
+        detector: HTSVAEDetector | None = None,
         *,
-        n_iter=20,
-        burn_in=10,
-        n_chains=2,
-        flag_rate=(0.003, 0.02, 0.1),
-        run_length=(1, 3, 8, 20),
-        band_coupling=0.0,
-        slab="band",
-        slab_scale=3.0,
-        correction=None,
-        n_jobs=None,
-        batch_size=512,
-        random_state=None,
-    ):
+        n_iter: int = 20,
+        burn_in: int = 10,
+        n_chains: int = 2,
+        flag_rate: ArrayLike = (0.003, 0.02, 0.1),
+        run_length: ArrayLike = (1, 3, 8, 20),
+        band_coupling: float = 0.0,
+        slab: Literal["band", "latents"] = "band",
+        slab_scale: float = 3.0,
+        correction: Literal["metropolis"] | None = None,
+        n_jobs: int | None = None,
+        batch_size: int = 512,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.detector = detector
         self.n_iter = n_iter
         self.burn_in = burn_in
@@ -263,7 +270,13 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     # The detector validates its own parameters.
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, *, label_time=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+    ) -> Self:
         """Fit the detector, and the spread of each band.
 
         Parameters
@@ -289,7 +302,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
-        vars(self).pop("detector_", None)  # not fitted until all is done
+        self.__dict__.pop("detector_", None)  # not fitted until all is done
         check_regimes(self.flag_rate, self.run_length)
         detector = default_detector(self.detector)
         series = check_series(self, X, reset=True, n_bands=n_bands(detector))
@@ -339,7 +352,15 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             found.append((chain.offset_std, chain.noise_scale))
         return np.mean(found[_N_NOISE_SWEEPS // 2 :], axis=0)
 
-    def explain(self, X, y=None, *, label_time=None, dates=None, changed=None):
+    def explain(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+        changed: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Probability that each cell is anomalous.
 
         Parameters
@@ -384,7 +405,15 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             X, y, label_time=label_time, dates=dates, changed=changed
         ).probability
 
-    def explanation(self, X, y=None, *, label_time=None, dates=None, changed=None):
+    def explanation(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+        changed: ArrayLike | None = None,
+    ) -> Explanation:
         """What `explain` finds, and what would have been seen otherwise.
 
         Parameters
@@ -421,7 +450,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             changed = _check_changed(changed, (n_samples, n_timesteps))
         return self._explain(series, y, label_time, changed, dates)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Probability that each cell is anomalous, as flat features.
 
         Parameters

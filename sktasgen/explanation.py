@@ -1,12 +1,19 @@
 """What an explanation holds: cells, bands, dates, and the series without the change."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import norm
 
 from ._optional import import_optional
 from ._validation import as_array, check_dates, naming
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Chains whose estimates differ by more than this have not found the same answer
 # (Brooks and Gelman, 1998).
@@ -73,22 +80,22 @@ class Explanation:
     dates: np.ndarray | None = None
 
     @property
-    def band_importance(self):
+    def band_importance(self) -> np.ndarray:
         """Share of a band's observed dates expected to be anomalous, (n, n_bands)."""
         return _mean(self.probability, axis=2)
 
     @property
-    def date_importance(self):
+    def date_importance(self) -> np.ndarray:
         """Share of a date's observed bands expected to be anomalous, (n, n_dates)."""
         return _mean(self.probability, axis=1)
 
     @property
-    def anomalous(self):
+    def anomalous(self) -> np.ndarray:
         """Samples with a cell that is more probably anomalous than not, (n,) bool."""
         return np.nan_to_num(self.probability).max(axis=(1, 2)) > 0.5
 
     @property
-    def change_interval(self):
+    def change_interval(self) -> np.ndarray:
         """First and last date of what happened, an ndarray of shape (n, 2) of int.
 
         The run of dates over which the highest probability of a date's bands, less a
@@ -100,14 +107,14 @@ class Explanation:
         return np.array([_best_run(row) for row in gain]).reshape(-1, 2)
 
     @property
-    def converged(self):
+    def converged(self) -> np.ndarray:
         """Samples whose chains agree, an R-hat of at most 1.2: (n,) of bool.
 
         True where there were too few sweeps to tell: then `r_hat` is NaN.
         """
         return ~(self.r_hat > MOST_R_HAT)
 
-    def interval(self, coverage=0.9):
+    def interval(self, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Where the values would lie if nothing had happened.
 
         Parameters
@@ -131,7 +138,13 @@ class Explanation:
         away = norm.isf((1 - wanted) / 2) * self.counterfactual_std
         return self.counterfactual - away, self.counterfactual + away
 
-    def to_frame(self, *, sample_names=None, band_names=None, coverage=0.9):
+    def to_frame(
+        self,
+        *,
+        sample_names: Sequence | None = None,
+        band_names: Sequence[str] | None = None,
+        coverage: float = 0.9,
+    ) -> pd.DataFrame:
         """A row for each cell.
 
         Parameters

@@ -4,10 +4,12 @@ Label timelines are arrays of shape (n_samples, n_timesteps) of any label type;
 None, NaN and other values that do not equal themselves mean "no label".
 """
 
+from collections.abc import Callable
 from inspect import signature
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.metrics import (
     accuracy_score,
@@ -32,7 +34,9 @@ from ._validation import (
 # Dated labels ----------------------------------------------------------------
 
 
-def timeline_accuracy(Y_true, Y_pred, *, mask=None):
+def timeline_accuracy(
+    Y_true: ArrayLike, Y_pred: ArrayLike, *, mask: ArrayLike | None = None
+) -> float:
     """Share of the labelled dates whose predicted label is the true one.
 
     Parameters
@@ -67,7 +71,9 @@ def timeline_accuracy(Y_true, Y_pred, *, mask=None):
         return float(accuracy_score(truth, prediction))
 
 
-def changed_date_accuracy(Y_true, Y_pred, y, *, mask=None):
+def changed_date_accuracy(
+    Y_true: ArrayLike, Y_pred: ArrayLike, y: ArrayLike, *, mask: ArrayLike | None = None
+) -> float:
     """Accuracy on the dates whose true label is not the static one.
 
     These are the dates that a map made from static labels gets wrong, so the
@@ -106,7 +112,9 @@ def changed_date_accuracy(Y_true, Y_pred, y, *, mask=None):
     return dated_label_report(Y_true, Y_pred, y, mask=mask).changed_date_accuracy
 
 
-def dated_label_report(Y_true, Y_pred, y, *, mask=None):
+def dated_label_report(
+    Y_true: ArrayLike, Y_pred: ArrayLike, y: ArrayLike, *, mask: ArrayLike | None = None
+) -> Bunch:
     """Agreement of predicted with true labels over all dates.
 
     Parameters
@@ -201,7 +209,7 @@ class ChangeDates(NamedTuple):
     to_label: np.ndarray
 
 
-def change_dates(Y):
+def change_dates(Y: ArrayLike) -> ChangeDates:
     """Find where label timelines change from one label to another.
 
     Dates without a label are passed over: a change counts at the first date
@@ -312,7 +320,7 @@ def _share(hits):
 # Break dates -----------------------------------------------------------------
 
 
-def nearest_break(Y, label_time):
+def nearest_break(Y: ArrayLike, label_time: ArrayLike) -> np.ndarray:
     """One break per label timeline: the change nearest the date of the label.
 
     From the date of the label outwards, it is where the label first stops
@@ -361,7 +369,7 @@ def nearest_break(Y, label_time):
     return breaks
 
 
-def break_date_error(break_true, break_pred):
+def break_date_error(break_true: ArrayLike, break_pred: ArrayLike) -> Bunch:
     """How far predicted breaks lie from the true ones, and which are spurious.
 
     Parameters
@@ -418,7 +426,7 @@ def break_date_error(break_true, break_pred):
     )
 
 
-def break_within(break_true, break_pred, k):
+def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: int) -> float:
     """Share of the true breaks that are predicted at most `k` dates off.
 
     Parameters
@@ -481,7 +489,7 @@ def _check_breaks(*breaks):
 # Detection and attribution ---------------------------------------------------
 
 
-def timestep_detection_scores(changed, scores):
+def timestep_detection_scores(changed: ArrayLike, scores: ArrayLike) -> Bunch:
     """How well scores rank changed above unchanged dates, and samples likewise.
 
     Parameters
@@ -540,7 +548,7 @@ def timestep_detection_scores(changed, scores):
     )
 
 
-def cell_attribution_ap(truth, probabilities):
+def cell_attribution_ap(truth: ArrayLike, probabilities: ArrayLike) -> float:
     """Average precision of explanations over the observed band-date cells.
 
     Parameters
@@ -612,7 +620,7 @@ def _ranking(truth, scores):
 # Areas -----------------------------------------------------------------------
 
 
-def area_adjusted_accuracy(confusion, mapped_area):
+def area_adjusted_accuracy(confusion: ArrayLike, mapped_area: ArrayLike) -> Bunch:
     """Accuracy and class areas of a map, from a sample stratified by map class.
 
     The counts of a reference sample are weighted by how much of the map each
@@ -868,7 +876,9 @@ def _score_requests(owner, requests):
     return routing
 
 
-def make_label_time_scorer(score_func, *, greater_is_better=True, **kwargs):
+def make_label_time_scorer(
+    score_func: Callable[..., float], *, greater_is_better: bool = True, **kwargs: Any
+) -> Callable[..., float]:
     """Make a scorer that predicts at the dates of the labels.
 
     The scorers of scikit-learn never pass `label_time` to ``predict``. So they

@@ -1,8 +1,11 @@
 """Bands on one scale, and acquisitions on one grid of dates."""
 
+from datetime import date
 from numbers import Integral
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -76,11 +79,11 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints = {"n_bands": [Interval(Integral, 1, None, closed="left")]}
 
-    def __init__(self, n_bands=1):
+    def __init__(self, n_bands: int = 1) -> None:
         self.n_bands = n_bands
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn the mean and the standard deviation of each band.
 
         Parameters
@@ -114,7 +117,7 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 self.scale_[band] = (values.std() if varies else 0.0) or 1.0
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Scale each band to mean 0 and standard deviation 1.
 
         Parameters
@@ -141,7 +144,7 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         scaled /= self.scale_[:, np.newaxis]
         return self._flat_if_fitted_flat(scaled)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Return scaled series to the units they had before `transform`.
 
         Parameters
@@ -178,7 +181,15 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def composite(values, sample_index, dates, *, step=None, start=None, n_samples=None):
+def composite(
+    values: ArrayLike,
+    sample_index: ArrayLike,
+    dates: ArrayLike,
+    *,
+    step: int | None = None,
+    start: date | np.datetime64 | int | None = None,
+    n_samples: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Put acquisitions of samples at different dates onto one grid of dates.
 
     Each acquisition goes to the grid date nearest to it (to the later one when

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from joblib import Memory
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.metrics import accuracy_score
@@ -247,22 +250,22 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        detector=None,
-        classifier=None,
-        date_classifier=None,
+        detector: Any = None,
+        classifier: Any = None,
+        date_classifier: Any = None,
         *,
-        label_span="auto",
-        switch_cost="auto",
-        window_weight=0.3,
-        abstain_below=0.0,
-        no_label=None,
-        period=None,
-        dates=None,
-        n_bands=None,
-        memory=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        label_span: Literal["auto", "date", "season"] = "auto",
+        switch_cost: Literal["auto"] | ArrayLike = "auto",
+        window_weight: float = 0.3,
+        abstain_below: float = 0.0,
+        no_label: Any = None,
+        period: int | None = None,
+        dates: ArrayLike | None = None,
+        n_bands: int | None = None,
+        memory: str | Memory | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.detector = detector
         self.classifier = classifier
         self.date_classifier = date_classifier
@@ -281,7 +284,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, *, label_time=None, groups=None, **fit_params):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        label_time: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Learn from labelled series.
 
         Parameters
@@ -323,7 +334,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             If one series has several labels at one date, or no sample of a class
             is stable.
         """
-        vars(self).pop("date_classifier_", None)  # not fitted until all is done
+        self.__dict__.pop("date_classifier_", None)  # not fitted until all is done
         detector = self._detector()
         X = check_series(self, X, reset=True, n_bands=self._n_bands_of(detector))
         n, _, n_timesteps = X.shape
@@ -359,7 +370,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         known_times = None if times is None else times[labelled]
         self.label_time_ = common_label_time(known_times, n_timesteps)
-        self._one_label_time = times is None or len(np.unique(known_times)) == 1
+        self._one_label_time = known_times is None or len(np.unique(known_times)) == 1
         self.detector_ = None
         if detector is not None:
             self.detector_ = fit_detector(
@@ -603,7 +614,14 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     # Labels
 
-    def relabel(self, X, y, *, label_time=None, dates=None):
+    def relabel(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Labels for every date of labelled samples.
 
         Parameters
@@ -647,7 +665,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         return self._decode(self._held_evidence(X, y, label_time, dates))
 
-    def predict_timeline(self, X, *, dates=None):
+    def predict_timeline(
+        self, X: ArrayLike, *, dates: ArrayLike | None = None
+    ) -> np.ndarray:
         """Labels for every date of unlabelled samples.
 
         Parameters
@@ -694,7 +714,14 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         chosen = np.take_along_axis(posterior, path[:, :, np.newaxis], axis=2)
         return path, chosen[:, :, 0]
 
-    def predict_proba_timeline(self, X, y=None, *, label_time=None, dates=None):
+    def predict_proba_timeline(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Probability of every class at every date.
 
         Parameters
@@ -722,7 +749,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             evidence = self._held_evidence(X, y, label_time, dates)
         return forward_backward(evidence, self.switch_cost_)
 
-    def predict_proba(self, X, *, label_time=None, dates=None):
+    def predict_proba(
+        self,
+        X: ArrayLike,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Probability of every class at one date per sample.
 
         Parameters
@@ -752,7 +785,13 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             times = np.full(n, min(self.label_time_, n_timesteps - 1))
         return forward_backward(evidence, self.switch_cost_)[np.arange(n), times]
 
-    def predict(self, X, *, label_time=None, dates=None):
+    def predict(
+        self,
+        X: ArrayLike,
+        *,
+        label_time: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Most probable class at one date per sample.
 
         Parameters
@@ -773,7 +812,14 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         probability = self.predict_proba(X, label_time=label_time, dates=dates)
         return self.classes_[probability.argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None, *, label_time=None):
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+    ) -> float:
         """Accuracy of `predict` at `label_time`.
 
         Parameters
@@ -809,7 +855,15 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         with naming("y"):
             return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
 
-    def fit_resample(self, X, y, *, label_time=None, groups=None, **fit_params):
+    def fit_resample(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        label_time: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Fit, and return one labelled row per observed date.
 
         The rows train any other classifier, such as one of pixels of a map at any
@@ -938,7 +992,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 )
         return evidence
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """How metadata reaches the classifiers.
 
         Returns

@@ -6,6 +6,8 @@ table one row per labelled sample. Both are CSV (``.csv``, ``.csv.gz``) or Parqu
 the column and the rows; rows count from 1 after the header.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
@@ -13,8 +15,11 @@ import tempfile
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +27,9 @@ from ._optional import import_optional
 from ._validation import check_count, naming
 from .preprocessing import _MOST_DAYS, composite
 from .preprocessing import _median_gap as _gap_of_samples
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MISSING = ("", "nan", "NaN", "NA", "null")
 _DAY = np.timedelta64(1, "D")
@@ -61,7 +69,7 @@ class SeriesTable:
     acquisitions: tuple = ()
 
     @property
-    def step(self):
+    def step(self) -> int:
         """Median number of days from one date to the next; 0 for a single date."""
         return median_step(self.dates)
 
@@ -106,7 +114,7 @@ class Relabelling:
     stands_out: np.ndarray
 
     @property
-    def differs(self):
+    def differs(self) -> np.ndarray:
         """Dates whose label is not the given one, (n_samples, n_timesteps) of bool.
 
         False outside the rows of a sample, and where it had no label.
@@ -116,7 +124,12 @@ class Relabelling:
         return other & labelled[:, np.newaxis] & self.series.covered
 
 
-def read_series(path, *, bands=None, step=None):
+def read_series(
+    path: str | PathLike[str],
+    *,
+    bands: Sequence[str] | None = None,
+    step: int | None = None,
+) -> SeriesTable:
     """Read a long table of series.
 
     Parameters
@@ -215,7 +228,9 @@ def read_series(path, *, bands=None, step=None):
     )
 
 
-def read_labels(path, series):
+def read_labels(
+    path: str | PathLike[str], series: SeriesTable
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read a table of one dated label per sample.
 
     Parameters
@@ -290,7 +305,7 @@ def read_labels(path, series):
     return where[order], label_values(label)[order], time[order]
 
 
-def dynamic_labels_table(result):
+def dynamic_labels_table(result: Relabelling) -> pd.DataFrame:
     """Lay labels out as one row per sample and date.
 
     Parameters
@@ -326,7 +341,7 @@ def dynamic_labels_table(result):
     )
 
 
-def changes_table(result):
+def changes_table(result: Relabelling) -> pd.DataFrame:
     """Lay changes out as one row each.
 
     Parameters

@@ -19,6 +19,7 @@ its own, so that every observation keeps its own score.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Calendar:
     period: int
 
     @classmethod
-    def regular(cls, n_timesteps, period):
+    def regular(cls, n_timesteps: int, period: int) -> Self:
         """Timesteps at equal distances, the first in season slot 0.
 
         Parameters
@@ -71,7 +72,7 @@ class Calendar:
         return cls(cell, np.zeros_like(cell), 0, period)
 
     @classmethod
-    def from_dates(cls, dates, period):
+    def from_dates(cls, dates: np.ndarray, period: int) -> Self:
         """Acquisition dates, in the season slot of their day of year.
 
         Parameters
@@ -103,21 +104,21 @@ class Calendar:
         return cls(cell, layer, int(slot[0]), period)
 
     @property
-    def n_cells(self):
+    def n_cells(self) -> int:
         """Number of cells from the first timestep to the last."""
         return int(self.cell[-1]) + 1
 
     @property
-    def n_layers(self):
+    def n_layers(self) -> int:
         """The most timesteps that share a cell."""
         return int(self.layer.max()) + 1
 
     @property
-    def slot(self):
+    def slot(self) -> np.ndarray:
         """Season slot of each timestep, an ndarray of shape (n_timesteps,)."""
         return (self.first_slot + self.cell) % self.period
 
-    def to_grid(self, X):
+    def to_grid(self, X: np.ndarray) -> np.ndarray:
         """Put series on the grid.
 
         Parameters
@@ -151,7 +152,7 @@ class Calendar:
             grid = np.where(seen, grid, mean)
         return grid
 
-    def from_grid(self, values):
+    def from_grid(self, values: np.ndarray) -> np.ndarray:
         """Read back each timestep's value, the inverse of `to_grid`.
 
         Parameters
@@ -339,7 +340,7 @@ def window_cells(starts, length, calendar):
     return cells
 
 
-def aligned_windows(grid, cells):
+def aligned_windows(grid: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Cut calendar-aligned windows out of gridded series.
 
     Parameters
@@ -362,7 +363,7 @@ def aligned_windows(grid, cells):
     return np.concatenate([grid, empty], axis=-1)[..., cells]
 
 
-def overlap_average(values, cells, n_cells):
+def overlap_average(values: np.ndarray, cells: np.ndarray, n_cells: int) -> np.ndarray:
     """Average the windows that cover each cell, the inverse of `aligned_windows`.
 
     Parameters

@@ -455,6 +455,15 @@ def test_a_region_in_degrees_lies_on_the_earth(region):
     assert abs(cube["y"]).max() < 90 and cube.rio.crs.is_geographic
 
 
+def test_a_region_may_have_a_projection_of_ones_own(region):
+    # Else a project with an equal-area projection of its country gets an error, as
+    # such a definition has no area of use.
+    crs = "+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84 +units=m"
+    cube = region(crs=crs).cube
+    assert cube.rio.crs.linear_units == "metre"
+    assert cube["x"].values[0] == 5 and np.diff(cube["x"])[0] == 10
+
+
 def test_a_region_is_a_cube_with_dates_bands_and_a_place(region):
     """Anything that takes cubes takes it as it comes."""
     data = region(n_classes=4, n_bands=4, period=12, crs="EPSG:32736", resolution=30)

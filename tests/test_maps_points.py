@@ -5,6 +5,7 @@ import numpy as np
 import pandas
 import pytest
 import xarray
+from rasterio import windows
 from shapely.geometry import MultiPoint, Point, Polygon
 
 from sktasgen.datasets import make_region
@@ -164,8 +165,10 @@ def test_one_pixel_is_as_large_as_its_transform_says(region, points):
     inside = points.iloc[:1].set_geometry(
         [Point(one["x"].values[0] + 4.9, one["y"].values[0] - 4.9)], crs=points.crs
     )
-    transform = region.cube.rio.transform()
-    placed = one.rio.write_transform(transform @ type(transform).translation(3, 2))
+    window = windows.Window(3, 2, 1, 1)
+    placed = one.rio.write_transform(
+        windows.transform(window, region.cube.rio.transform())
+    )
     assert sample_cube(placed, inside).X.shape[0] == 1
     bare = xarray.DataArray(
         one.values, dims=one.dims, coords={d: one[d].values for d in one.dims}

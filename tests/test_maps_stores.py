@@ -214,14 +214,14 @@ def test_interrupted_at_any_write_a_second_run_ends_as_if_it_were_the_first(
     put = _local._put
     left = [np.inf]
 
-    def put_or_die(path, value, exclusive=False):
+    def put_or_die(path, value, **kwargs):
         left[0] -= 1
         if left[0] < 0:  # half of it lies there
             path.parent.mkdir(parents=True, exist_ok=True)
             half = value.as_buffer_like()[: len(value) // 2]
             path.with_suffix(".0123.partial").write_bytes(half)
             raise Killed
-        return put(path, value, exclusive)
+        return put(path, value, **kwargs)
 
     monkeypatch.setattr(_local, "_put", put_or_die)
     small = cube.isel(y=slice(0, 10), x=slice(0, 10))
@@ -304,10 +304,10 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
 
     store, put = tmp_path / "maps.zarr", _local._put
 
-    def full(path, value, exclusive=False):
+    def full(path, value, **kwargs):
         if path.parts[-2:] == ("1", "1"):
             raise OSError(28, "No space left on device", str(path))
-        return put(path, value, exclusive)
+        return put(path, value, **kwargs)
 
     monkeypatch.setattr(_local, "_put", full)
     with pytest.raises(OSError, match="No space left"):

@@ -5,18 +5,24 @@ one of them only does not surface on somebody's fresh machine.
 """
 
 import ast
+import configparser
+import inspect
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import time
 import zipfile
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import sktasgen
 from sktasgen._optional import import_optional
@@ -70,6 +76,24 @@ def requirements():
 def test_bare_import_loads_no_library():
     # Else `import sktasgen`, and with it `sktasgen --help`, takes seconds.
     assert libraries_loaded_by("import sktasgen") == {"sktasgen"}
+
+
+def test_bare_import_takes_little_more_than_python_itself():
+    # Else every script and every worker waits. Measured in turn, so that a busy
+    # machine slows both; a library underneath takes ten times as long or more.
+    def seconds(code):
+        start = time.perf_counter()
+        run_python(code)
+        return time.perf_counter() - start
+
+    runs = [(seconds("pass"), seconds("import sktasgen")) for _ in range(7)]
+    bare, ours = map(statistics.median, zip(*runs, strict=True))
+    assert ours < 2 * bare
+    loaded = run_python(
+        "import sys; before = set(sys.modules); import sktasgen\n"
+        "print(*(set(sys.modules) - before))"
+    )
+    assert len(loaded) < 30
 
 
 def test_public_names_need_no_optional_library_and_no_torch():
@@ -149,6 +173,47 @@ def is_module(name):
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
+def public_callables():
+    """Functions and methods of the names that docs/api.rst lists, by name."""
+    text = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    module = None
+    for directive, indented in re.findall(
+        r"^\.\. currentmodule:: (\S+)|^   (\w+)$", text, re.MULTILINE
+    ):
+        if directive:
+            module = import_module(directive)
+            continue
+        found = getattr(module, indented)
+        if inspect.isfunction(found):
+            yield indented, found
+        elif inspect.isclass(found):
+            for name, member in vars(found).items():
+                member = getattr(member, "fget", getattr(member, "__func__", member))
+                ours = getattr(member, "__module__", "").startswith("sktasgen")
+                made = getattr(member, "__wrapped__", member)
+                written = made.__code__.co_filename if inspect.isfunction(made) else "<"
+                if ours and written[0] != "<" and name in {"__init__", name.strip("_")}:
+                    yield f"{indented}.{name}", member
+
+
+def test_public_functions_and_methods_say_their_types():
+    # Else an editor offers nothing, and a checker of types takes any use for right.
+    # Whether the types are right is for mypy to say, of tests/typed_use.py.
+    checked = dict(public_callables())
+    assert {"HTSVAEDetector.fit", "Explanation.interval", "open_cube"} <= set(checked)
+    lacking = []
+    for name, function in checked.items():
+        signature = inspect.signature(inspect.unwrap(function))
+        types = {
+            word: parameter.annotation
+            for word, parameter in signature.parameters.items()
+            if word not in {"self", "cls"}
+        }
+        types["return"] = signature.return_annotation
+        lacking += [(name, word) for word in types if types[word] is inspect._empty]
+    assert lacking == []
+
+
 # --- optional dependencies ----------------------------------------------------------
 
 
@@ -197,12 +262,13 @@ def test_extras_named_in_errors_install_what_was_missing():
 def test_version_is_the_installed_one():
     # Else bug reports name a version that nobody can install.
     assert installed().version == sktasgen.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {sktasgen.__version__}\n" in citation
 
 
-def test_set_up_installs_pinned_versions_the_bounds_allow():
-    # Else `make demo` or `make test` breaks on the day a dependency is released, or
-    # pip finds no version that suits both files.
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins(name):
+    """The version that a constraints file pins each package to."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     version = {}
     for pin in pins:
@@ -210,37 +276,126 @@ def test_set_up_installs_pinned_versions_the_bounds_allow():
         assert specifier.operator == "==" and "+" not in specifier.version, str(pin)
         version[canonicalize_name(pin.name)] = specifier.version
     assert len(version) == len(pins)  # none pinned twice
+    return version
+
+
+def tox_environments():
+    """Settings of each tox environment."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    return {name: tox[name] for name in tox.sections() if name.startswith("testenv")}
+
+
+def test_set_up_installs_pinned_versions_the_bounds_allow():
+    # Else a target breaks on the day a dependency is released, or pip finds no version
+    # that suits both files.
+    version = pins("constraints.txt")
+    for requirement, _ in requirements():
+        pinned = version[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pinned), (str(requirement), pinned)
+    asked = {"tox"}  # by the Makefile
+    for settings in tox_environments().values():
+        if settings.get("constraints", "constraints.txt") == "constraints.txt":
+            asked.update(re.findall(r"^[\w-]+$", settings.get("deps", ""), re.M))
+    assert {"torch", "mypy", "twine", "pre-commit", "towncrier"} <= asked
+    assert asked - set(version) == set()
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-oldest.txt"])
+def test_what_pinned_packages_need_is_pinned(name):
+    # Else that breaks a target instead. Those installed here say what they need.
+    version = pins(name)
+    for package in version:
+        try:
+            needed = metadata.requires(package) or []
+            if metadata.version(package).partition("+")[0] != version[package]:
+                continue  # another release, with other needs
+        except metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, needed):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted = canonicalize_name(requirement.name)
+                assert wanted in version, f"{package} needs {requirement}"
+
+
+def test_the_oldest_versions_tested_are_the_bounds():
+    # Else pip keeps a release that nobody has tried and the first use fails.
+    version = pins("constraints-oldest.txt")
+    torch = pins("constraints.txt")["torch"]
     for requirement, extras in requirements():
-        if extras & {"", "io", "plot", "data", "tests"}:
-            pinned = version[canonicalize_name(requirement.name)]
-            assert requirement.specifier.contains(pinned), (str(requirement), pinned)
+        if extras == {"docs"}:
+            continue
+        (bound,) = requirement.specifier
+        assert bound.operator == ">=", str(requirement)
+        lowest = torch if requirement.name == "torch" else bound.version
+        found = version[canonicalize_name(requirement.name)]
+        assert Version(found) == Version(lowest), str(requirement)
 
 
-def test_wheel_holds_the_whole_package_and_nothing_else(tmp_path):
-    # Else what runs from a checkout fails once it is installed. Built from a copy, as
-    # a build writes into its source folder.
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ["LICENSE", "README.md", "pyproject.toml", "setup.py"]:
-        shutil.copy(ROOT / name, source)
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PACKAGE, source / "sktasgen", ignore=ignored)
-    build = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run(
-        [sys.executable, *build, "--wheel-dir", tmp_path, source],
-        check=True,
-        capture_output=True,
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A copy of the checkout, and the sdist and the wheel built there.
+
+    A build writes into its source folder.
+    """
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    made = [".*", "__pycache__", "*.egg-info", "build", "dist", "demo-output"]
+    generated = ["_build", "api", "auto_examples", "sg_execution_times.rst"]
+    ignored = shutil.ignore_patterns(*made, *generated)
+    shutil.copytree(ROOT, source, ignore=ignored)
+    shutil.copy(ROOT / ".pre-commit-config.yaml", source)
+    build = (
+        "from setuptools import build_meta\n"
+        f"build_meta.build_sdist({str(folder)!r})\n"
+        f"build_meta.build_wheel({str(folder)!r})"
     )
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=source, check=True, capture_output=True
+    )
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return source, sdist, wheel
+
+
+def test_wheel_holds_the_whole_package_and_nothing_else(built):
+    # Else what runs from a checkout fails once it is installed.
+    source, _, wheel = built
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        size = {item.filename: item.file_size for item in archive.infolist()}
         entry_points = next(
             archive.read(name).decode()
-            for name in archive.namelist()
+            for name in size
             if name.endswith("entry_points.txt")
         )
     files = (source / "sktasgen").rglob("*")
-    assert held == {
+    assert {name for name in size if ".dist-info/" not in name} == {
         path.relative_to(source).as_posix() for path in files if path.is_file()
     }
+    assert "sktasgen/py.typed" in size  # else checkers of types pass it over
     assert "sktasgen = sktasgen.__main__:main" in entry_points
+    # Else a picture or a data set has crept in, that each worker and image carries.
+    assert sum(size.values()) < 1_000_000
+
+
+def test_source_distribution_holds_what_a_packager_needs(built):
+    # Else the tests, the documentation or the checks run in a checkout alone.
+    source, sdist, _ = built
+    with tarfile.open(sdist) as archive:
+        members = [item.name for item in archive.getmembers() if item.isfile()]
+    held = {name.partition("/")[2] for name in members}
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and {"build", "sktasgen.egg-info"}.isdisjoint(path.parts)
+    }
+    assert wanted - held == set()
+
+
+def test_the_page_of_the_package_has_no_dead_links(built):
+    # Else whoever reads about it where packages are listed comes to nothing.
+    with zipfile.ZipFile(built[2]) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        page = archive.read(name).decode()
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []

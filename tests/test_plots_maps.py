@@ -409,6 +409,8 @@ def picture(path, change=True):
 def test_picture_is_that_of_the_file(tmp_path):
     """And one without the changes is not, so that they cannot be lost."""
     compare = pytest.importorskip("matplotlib.testing.compare")
+    if matplotlib.__version_info__ < (3, 11):
+        pytest.skip("matplotlib before 3.11 draws some edges of cells a pixel apart")
     wanted = Path(PICTURES) / "maps.png"
     if os.environ.get("SKTASGEN_NEW_PICTURES"):
         picture(wanted)

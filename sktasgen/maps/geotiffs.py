@@ -1,13 +1,17 @@
 """Maps as cloud-optimised GeoTIFFs: a picture of labels per date, and change dates."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from itertools import product
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 from zlib import crc32
 
@@ -18,6 +22,9 @@ from .._validation import find_dates
 from ..legend import NO_DATA, read_flags
 from .cubes import crs_of, import_xarray, spatial_dims
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 _WINDOW = 1024  # pixels along each side read at a time, of maps that are not lazy
 _OPEN_FILES = 100  # dates written side by side: what is read is read once for them
 _NEVER = 0  # a change date of none
@@ -25,7 +32,13 @@ _TEMPORARY = ".sktasgen-"
 _OURS = re.compile(r"(labels_\d{8}(T[\d.]+)?|change_date)\.tif(\.aux\.xml)?")
 
 
-def write_geotiffs(maps, folder, *, dates=None, overwrite=False):
+def write_geotiffs(
+    maps: xr.Dataset,
+    folder: str | PathLike[str],
+    *,
+    dates: Sequence | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
     """Write maps as cloud-optimised GeoTIFFs.
 
     Parameters

@@ -1,7 +1,12 @@
 """Labelled points to the series of their pixels."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -12,6 +17,11 @@ from .._validation import naming
 from .._warnings import warn
 from .cubes import as_cube, cell_edges, crs_of, import_xarray
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import xarray as xr
+
 _TABLES = (".csv", ".csv.gz", ".parquet")
 _COORDINATES = (("lon", "lat"), ("x", "y"))
 _DAY = np.timedelta64(1, "D")
@@ -19,7 +29,7 @@ _USUAL_GAP = 30  # days between a label and its date that nobody needs to be tol
 _INTEGER = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
 
 
-def read_points(path, *, crs=None):
+def read_points(path: str | PathLike[str], *, crs: Any = None) -> gpd.GeoDataFrame:
     """Read labelled points.
 
     Parameters
@@ -105,7 +115,13 @@ def _refuse_nowhere(x, y, where):
         raise ValueError(f"{where}: no coordinates in {tables.name_rows(empty)}.")
 
 
-def sample_cube(cube, points, *, bands=None, crs=None):
+def sample_cube(
+    cube: xr.DataArray | xr.Dataset,
+    points: pd.DataFrame | str | PathLike[str],
+    *,
+    bands: str | Sequence[str] | None = None,
+    crs: Any = None,
+) -> Bunch:
     """Turn labelled points into series with a label at a date.
 
     Each point takes the series of the pixel it lies in.

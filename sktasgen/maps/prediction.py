@@ -1,8 +1,12 @@
 """Maps of a cube: what fitted estimators say of every pixel, block by block."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -13,6 +17,11 @@ from .._optional import import_optional
 from ..decoding import viterbi
 from ..legend import NO_DATA, class_codes, flag_attributes
 from .cubes import as_cube, band_names, check_bands, import_xarray
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ..explainer import GibbsExplainer
 
 # Pixels that go through the estimators together. Always as many: the last bits of what
 # a network says hang on how many there are, and seams would show.
@@ -30,9 +39,35 @@ _PRODUCTS = {
 }
 
 
+@overload
 def predict_cube(
-    estimator, cube, what="labels", *, bands=None, explainer=None, chunk_size=None
-):
+    estimator: Any,
+    cube: xr.DataArray | xr.Dataset,
+    what: str = ...,
+    *,
+    bands: Sequence[str] | None = ...,
+    explainer: GibbsExplainer | None = ...,
+    chunk_size: int | None = ...,
+) -> xr.DataArray: ...
+@overload
+def predict_cube(
+    estimator: Any,
+    cube: xr.DataArray | xr.Dataset,
+    what: list[str],
+    *,
+    bands: Sequence[str] | None = ...,
+    explainer: GibbsExplainer | None = ...,
+    chunk_size: int | None = ...,
+) -> xr.Dataset: ...
+def predict_cube(
+    estimator: Any,
+    cube: xr.DataArray | xr.Dataset,
+    what: str | list[str] = "labels",
+    *,
+    bands: Sequence[str] | None = None,
+    explainer: GibbsExplainer | None = None,
+    chunk_size: int | None = None,
+) -> xr.DataArray | xr.Dataset:
     """Map what an estimator says of every pixel and date of a cube.
 
     A lazy cube, one of dask arrays, gives lazy maps: each block is read, mapped and

@@ -1,11 +1,17 @@
 """Quality bands: what was observed of a cube, and its values in physical units."""
 
+from __future__ import annotations
+
 import functools
 from numbers import Real
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .cubes import as_cube, band_names, image_variables, import_xarray
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _N_CODES = 1 << 16
 _NODATA = ("nodata", "_FillValue", "missing_value")
@@ -14,16 +20,16 @@ _STALE = (*_NODATA, "scale_factor", "add_offset")
 
 
 def mask_cube(
-    cube,
-    quality=None,
+    cube: xr.DataArray | xr.Dataset,
+    quality: str | xr.DataArray | None = None,
     *,
-    kind=None,
-    keep_snow=False,
-    scale=None,
-    offset=None,
-    nodata=None,
-    valid_range=None,
-):
+    kind: Literal["SCL", "QA_PIXEL", "qa"] | None = None,
+    keep_snow: bool = False,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    valid_range: tuple[float, float] | None = None,
+) -> xr.DataArray:
     """Take out of a cube what was not observed, and scale the rest.
 
     Parameters

@@ -6,21 +6,28 @@ sources apart, to check what those libraries take on trust, and to bring all int
 one form of a cube.
 """
 
+from __future__ import annotations
+
 import datetime
 import functools
 import os
 import re
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from .._optional import import_optional
 from .cubes import as_cube, check_bands, image_variables, import_xarray, spatial_dims
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _NETCDF = (".nc", ".nc4", ".h5")
 _GEOTIFF = (".tif", ".tiff")
@@ -41,15 +48,15 @@ _KINDS = {
 
 
 def open_cube(
-    source,
+    source: Any,
     *,
-    bands=None,
-    chunk_size=None,
-    pattern=None,
-    crs=None,
-    resolution=None,
-    bbox=None,
-):
+    bands: str | Sequence[str] | None = None,
+    chunk_size: int | None = None,
+    pattern: str | None = None,
+    crs: Any = None,
+    resolution: float | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+) -> xr.DataArray:
     """Open a cube of satellite images without reading its pixels.
 
     Parameters

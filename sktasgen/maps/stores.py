@@ -1,12 +1,17 @@
 """Maps on disk: Zarr stores that are written block by block, and gone on with."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import os
 import shutil
 import sys
 import warnings
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,6 +24,12 @@ from .._warnings import warn
 from ..legend import NO_DATA
 from .cubes import import_xarray
 from .prediction import as_maps, block_sizes, plan_maps, product_like
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from distributed import Client
+
+    from ..explainer import GibbsExplainer
 
 _DEFAULT = ("labels", "probability", "change_date")
 _ATTRIBUTE = "sktasgen"
@@ -42,7 +53,7 @@ class BrokenBlocksError(RuntimeError):
         Blocks of the cube.
     """
 
-    def __init__(self, blocks, total):
+    def __init__(self, blocks: dict[tuple[int, int], str], total: int) -> None:
         self.blocks = blocks
         self.total = total
         super().__init__(blocks, total)  # what it is pickled by
@@ -61,18 +72,18 @@ class BrokenBlocksError(RuntimeError):
 
 
 def write_maps(
-    estimator,
-    cube,
-    store,
-    what=_DEFAULT,
+    estimator: Any,
+    cube: xr.DataArray | xr.Dataset,
+    store: str | PathLike[str],
+    what: str | Sequence[str] = _DEFAULT,
     *,
-    bands=None,
-    explainer=None,
-    chunk_size=None,
-    client=None,
-    overwrite=False,
-    progress=False,
-):
+    bands: Sequence[str] | None = None,
+    explainer: GibbsExplainer | None = None,
+    chunk_size: int | None = None,
+    client: Client | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> xr.Dataset:
     """Map a cube of any size into a Zarr store, block by block.
 
     What is in memory at a time is one block for each worker. A block counts as
@@ -213,7 +224,7 @@ def is_written(store):
         return False
 
 
-def open_maps(store):
+def open_maps(store: str | PathLike[str]) -> xr.Dataset:
     """Open maps that `write_maps` wrote, lazily.
 
     Parameters

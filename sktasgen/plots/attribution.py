@@ -1,6 +1,12 @@
 """The bands and dates that explain a change."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import as_array
 from ..explanation import MOST_R_HAT
@@ -25,6 +31,12 @@ from .axes import (
     take_axes,
     time_axis,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..explainer import GibbsExplainer
+    from ..explanation import Explanation
 
 _CHANGE = {"color": "black", "linestyle": "--", "linewidth": 1.5}
 _MEAN = "0.35"
@@ -98,18 +110,18 @@ class AttributionDisplay:
 
     def __init__(
         self,
-        attribution,
+        attribution: ArrayLike,
         *,
-        series=None,
-        counterfactual=None,
-        interval=None,
-        dates=None,
-        band_names=None,
-        label_time=None,
-        change_time=None,
-        change_interval=None,
-        r_hat=None,
-    ):
+        series: ArrayLike | None = None,
+        counterfactual: ArrayLike | None = None,
+        interval: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+        band_names: Sequence[str] | None = None,
+        label_time: int | None = None,
+        change_time: ArrayLike | None = None,
+        change_interval: ArrayLike | None = None,
+        r_hat: float | None = None,
+    ) -> None:
         self.attribution = attribution
         self.series = series
         self.counterfactual = counterfactual
@@ -124,18 +136,18 @@ class AttributionDisplay:
     @classmethod
     def from_estimator(
         cls,
-        explainer,
-        X,
-        y=None,
+        explainer: GibbsExplainer,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        label_time=None,
-        sample=0,
-        dates=None,
-        changed=None,
-        change_time=None,
-        band_names=None,
-        ax=None,
-    ):
+        label_time: ArrayLike | None = None,
+        sample: int = 0,
+        dates: ArrayLike | None = None,
+        changed: ArrayLike | None = None,
+        change_time: ArrayLike | None = None,
+        band_names: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Explain one sample and draw the result.
 
         Parameters
@@ -206,15 +218,15 @@ class AttributionDisplay:
     @classmethod
     def from_explanation(
         cls,
-        explanation,
+        explanation: Explanation,
         *,
-        sample=0,
-        dates=None,
-        band_names=None,
-        label_time=None,
-        change_time=None,
-        ax=None,
-    ):
+        sample: int = 0,
+        dates: ArrayLike | None = None,
+        band_names: Sequence[str] | None = None,
+        label_time: int | None = None,
+        change_time: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw one sample of what an explainer has found.
 
         Parameters
@@ -262,7 +274,7 @@ class AttributionDisplay:
             r_hat=explanation.r_hat[sample],
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the heat map and what is around it.
 
         Parameters
@@ -304,7 +316,7 @@ class AttributionDisplay:
         self._place_axes(ax, n_bands, len(bands))
         self._draw_cells(cells, names, edges)
         self._draw_means(cells, edges)
-        handles = {}
+        handles: dict = {}
         for panel, band in zip(self.series_axes_, bands, strict=True):
             handles |= _draw_band(
                 panel,

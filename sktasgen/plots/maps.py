@@ -1,6 +1,8 @@
 """Maps of a region: labels at some dates, or at all as an animation, and changes."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -8,6 +10,13 @@ from .._optional import import_optional
 from .._validation import find_dates
 from ..legend import NO_DATA, read_flags
 from .axes import inches, take_axes
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+
+    from ..relabeler import StableSampleRelabeler
 
 _N_DATES = 4
 _SIDE = 2.4  # longer side of a panel on a new figure, in inches
@@ -71,12 +80,21 @@ class MapDisplay:
     ['2018-07-02', '2021-07-02', 'Change']
     """
 
-    def __init__(self, labels, change_date=None):
+    def __init__(
+        self, labels: xr.DataArray, change_date: xr.DataArray | None = None
+    ) -> None:
         self.labels = labels
         self.change_date = change_date
 
     @classmethod
-    def from_estimator(cls, relabeler, cube, *, dates=None, ax=None):
+    def from_estimator(
+        cls,
+        relabeler: StableSampleRelabeler,
+        cube: xr.DataArray | xr.Dataset,
+        *,
+        dates: Any = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Map a cube and draw the result.
 
         Parameters
@@ -107,7 +125,9 @@ class MapDisplay:
         return cls.from_maps(maps, dates=dates, ax=ax)
 
     @classmethod
-    def from_maps(cls, maps, *, dates=None, ax=None):
+    def from_maps(
+        cls, maps: xr.Dataset, *, dates: Any = None, ax: Axes | None = None
+    ) -> Self:
         """Draw maps that were made before.
 
         Parameters
@@ -137,7 +157,7 @@ class MapDisplay:
         change_date = maps["change_date"] if "change_date" in maps else None
         return cls(maps["labels"], change_date).plot(dates=dates, ax=ax)
 
-    def plot(self, dates=None, ax=None):
+    def plot(self, dates: Any = None, ax: Axes | None = None) -> Self:
         """Draw the maps.
 
         Parameters
@@ -183,7 +203,7 @@ class MapDisplay:
         self.legend_ = self._legend(handles)
         return self
 
-    def animate(self, dates=None, interval=200):
+    def animate(self, dates: Any = None, interval: int = 200) -> FuncAnimation:
         """Draw the labels one date after the other.
 
         Parameters

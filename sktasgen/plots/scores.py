@@ -1,6 +1,11 @@
 """How far from normal each date of a sample is."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import as_array
 from .arguments import (
@@ -21,6 +26,11 @@ from .axes import (
     take_axes,
     time_axis,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..detector import HTSVAEDetector
 
 
 class ScoreDisplay:
@@ -63,8 +73,14 @@ class ScoreDisplay:
     """
 
     def __init__(
-        self, scores, *, flags=None, threshold=None, dates=None, label_time=None
-    ):
+        self,
+        scores: ArrayLike,
+        *,
+        flags: ArrayLike | None = None,
+        threshold: float | None = None,
+        dates: ArrayLike | None = None,
+        label_time: int | None = None,
+    ) -> None:
         self.scores = scores
         self.flags = flags
         self.threshold = threshold
@@ -73,8 +89,16 @@ class ScoreDisplay:
 
     @classmethod
     def from_estimator(
-        cls, detector, X, y=None, *, label_time=None, sample=0, dates=None, ax=None
-    ):
+        cls,
+        detector: HTSVAEDetector,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        label_time: ArrayLike | None = None,
+        sample: int = 0,
+        dates: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Score one sample and draw the result.
 
         Parameters
@@ -124,7 +148,7 @@ class ScoreDisplay:
             label_time=None if label_time is None else int(label_time[0]),
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the scores.
 
         Parameters

@@ -1,6 +1,12 @@
 """Labels over time, a strip for each sample."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._optional import import_optional
 from .._validation import as_array, naming
@@ -17,6 +23,11 @@ from .arguments import (
     some_labels,
 )
 from .axes import finish_time_axis, inches, name_rows, take_axes, time_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..relabeler import StableSampleRelabeler
 
 _HATCHES = ("", "///", "...", "xxx")
 _STRIP = 0.8  # height, as a share of the distance between strips
@@ -73,15 +84,15 @@ class TimelineDisplay:
 
     def __init__(
         self,
-        labels,
+        labels: ArrayLike,
         *,
-        probabilities=None,
-        dates=None,
-        label_time=None,
-        sample_names=None,
-        classes=None,
-        class_names=None,
-    ):
+        probabilities: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+        label_time: ArrayLike | None = None,
+        sample_names: Sequence | None = None,
+        classes: Sequence | np.ndarray | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         self.labels = labels
         self.probabilities = probabilities
         self.dates = dates
@@ -93,17 +104,17 @@ class TimelineDisplay:
     @classmethod
     def from_estimator(
         cls,
-        relabeler,
-        X,
-        y=None,
+        relabeler: StableSampleRelabeler,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        label_time=None,
-        samples=None,
-        dates=None,
-        sample_names=None,
-        class_names=None,
-        ax=None,
-    ):
+        label_time: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
+        dates: ArrayLike | None = None,
+        sample_names: Sequence | None = None,
+        class_names: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Relabel samples and draw the result.
 
         Parameters
@@ -175,7 +186,7 @@ class TimelineDisplay:
             class_names=class_names,
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the strips.
 
         Parameters
