@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -69,7 +70,8 @@ def _run(name, argv):
     """One comparison, printed as it goes and then written to its file."""
     module = importlib.import_module(f"benchmarks.{name}")
     asked, arguments = shlex.join([name, *argv]), _parse(name, module, argv)
-    variant = "-".join(["quick"] if arguments.quick else arguments.parts)
+    # A file for each command: a trial does not replace what pages quote.
+    path = RESULTS / (re.sub(r"[^\w.]+", "-", asked) + ".md")
     if arguments.quick:
         arguments = _parse(name, module, shlex.split(module.QUICK))
     provenance.USED.clear()
@@ -84,9 +86,9 @@ def _run(name, argv):
                 module.PARTS[part](arguments)
             except data.Missing as missing:
                 print(f"\n## {part}\n\nLeft out: {missing}")
-    path = RESULTS / f"{name}{variant and '-' + variant}.md"
-    header = provenance.header(asked, _summary(name), module, arguments)
-    path.write_text(header + printed.getvalue(), encoding="utf-8")
+            # After each, for the next may fail after hours.
+            header = provenance.header(asked, _summary(name), module, arguments)
+            path.write_text(header + printed.getvalue(), encoding="utf-8")
     print(f"\nWritten: {os.path.relpath(path)}", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ import datetime
 import functools
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -69,16 +70,30 @@ def header(asked, summary, module, arguments):
         f"- Processor: {processor()}, {os.cpu_count()} cores; OMP_NUM_THREADS="
         f"{os.environ.get('OMP_NUM_THREADS', '')}; load at the end "
         f"{os.getloadavg()[1]:.1f}",
+        f"- Commit: {commit()}",
         f"- Python {platform.python_version()}, {platform.system()}; {versions}",
         *([f"- Seeds: {', '.join(map(str, range(seeds)))}"] if seeds else []),
     ]
     if USED:
-        lines += ["", "| peer | settings | source |", "|---|---|---|"]
+        lines += ["", "| method | settings | source |", "|---|---|---|"]
         lines += [
             f"| {each.name} ({each.package}) | {each.settings} | {each.source} |"
             for each in USED.values()
         ]
     return "\n".join(lines) + "\n"
+
+
+def commit():
+    """The commit that was run, and whether the code was as committed."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        asked = [*git, "rev-parse", "--short", "HEAD"]
+        name = subprocess.check_output(asked, text=True).strip()
+        asked = [*git, "status", "--porcelain", "--", "*.py"]
+        changes = subprocess.check_output(asked, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown, there is no repository"
+    return f"{name} and changes" if changes else name
 
 
 def processor():

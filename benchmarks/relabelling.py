@@ -52,6 +52,7 @@ from sklearn.utils import Bunch
 from benchmarks import data as sets
 from benchmarks.peers import random_forest
 from benchmarks.protocols import few_labels, other_years, wrong_labels
+from benchmarks.provenance import peer
 from benchmarks.relabel_peers import PEERS, Task
 from benchmarks.tables import mean_and_interval, show
 from sktasgen import HTSVAEDetector, StableSampleRelabeler
@@ -68,14 +69,33 @@ class _LabelledSeasons(StableSampleRelabeler):
         return super()._train(data, "labelled season", samples, random)
 
 
+@peer(
+    "sktasgen",
+    "sktasgen",
+    "`StableSampleRelabeler(HTSVAEDetector(period=...), random_state=seed)`: defaults",
+    "docs/user_guide.md",
+)
 def _defaults(period, seed):
     return StableSampleRelabeler(HTSVAEDetector(period=period), random_state=seed)
 
 
+@peer(
+    'sktasgen, `detector="drop"`',
+    "sktasgen",
+    '`StableSampleRelabeler("drop", period=..., random_state=seed)`',
+    "docs/user_guide.md",
+)
 def _without_detector(period, seed):
     return StableSampleRelabeler("drop", period=period, random_state=seed)
 
 
+@peer(
+    "sktasgen, labelled seasons alone",
+    "sktasgen",
+    'a subclass of the relabeller with `"drop"`, without the training on stable '
+    "series; no setting of the package",
+    "benchmarks/relabelling.py",
+)
 def _labelled_seasons(period, seed):
     return _LabelledSeasons("drop", period=period, random_state=seed)
 
