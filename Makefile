@@ -64,5 +64,5 @@ endef
 clean:
 	rm -rf $(DEMO_ENV) $(TOX_ENV) .tox build dist sktasgen.egg-info demo-output
 	rm -rf docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst
-	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage .coverage.* htmlcov .benchmarks
+	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 from sphinx.util.logging import getLogger
 
@@ -81,6 +82,10 @@ def read_page(app, docname, source):
         # Its links, as they would be from here.
         text = re.sub(r"\]\((?!\w+:|#)", "](../", path.read_text(encoding="utf-8"))
         text = text.replace("](../docs/", "](")
+    if docname == "changelog":
+        notes = sorted((Path(app.srcdir).parent / "changes").glob("*.*.md"))
+        entries = [indent(note.read_text(encoding="utf-8"), "  ") for note in notes]
+        text += "\n## To come\n\n" + "".join(f"-{entry[1:]}" for entry in entries)
     names = "|".join(page.upper() for page in sorted(ROOT_PAGES))
     source[0] = re.sub(
         rf"\]\(((?:\.\./)*)\.\./({names})\.md",

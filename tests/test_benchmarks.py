@@ -73,19 +73,22 @@ def test_readme_quotes_results():
         series, label, *figures = cells(row)
         if series:
             path, heading = re.search(r"\]\((.+)#(.+)\)", series).groups()
-        quoted = table(ROOT / path, heading)[label]
+        names, quoted = table(ROOT / path, heading)
+        assert "accuracy" in names[0] and "on changed" in names[1], names
+        assert figures[2] == "" or "within 3 dates" in names[2], names
+        quoted = quoted[label]
         assert figures[0]
         for figure, found in zip(figures, quoted, strict=False):
             assert figure in ("", found), row
 
 
 def table(path, heading):
-    """{label: figures} of the table under a heading of a results file."""
+    """Names of the columns, and {label: figures}, of the table under a heading."""
     section = (
         path.read_text("utf-8").split(f"\n## {heading}\n")[1].partition("\n## ")[0]
     )
     rows = [cells(row) for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)]
-    return {label: figures for label, *figures in rows}
+    return rows[0][1:], {label: figures for label, *figures in rows}
 
 
 def cells(row):
