@@ -8,9 +8,12 @@ as 3-D arrays of float32 or float64; NaN means "not observed".
 import datetime
 import numbers
 import re
+from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import (
     assert_all_finite,
     check_consistent_length,
@@ -19,6 +22,9 @@ from sklearn.utils import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+# What may hold None or `datetime.date`, of which ArrayLike knows nothing.
+ObjectArrayLike = ArrayLike | Sequence[Any]
 
 # datetime64[D] counts from 1970-01-01, ordinal days from 0001-01-01.
 _EPOCH_ORDINAL = 719163
@@ -32,7 +38,8 @@ _MOST_VALUE = 1e15
 def naming(name):
     """Let an error in converting an argument say which argument it is of.
 
-    Whatever it is that converts: an object of another library may fail in any way.
+    Whatever it is that converts: an object of another library may fail in any way,
+    and its RuntimeError or AttributeError becomes a TypeError.
     """
     try:
         yield
@@ -69,13 +76,14 @@ def check_count(value, name, least=1, most=np.inf):
     return int(value)
 
 
-def check_weights(weights, n_samples):
-    """Return weights of samples as an array.
+def check_weights(weights, n_samples, counted=slice(None)):
+    """Return weights of samples, or of those that count, as an array.
 
     Raises
     ------
     ValueError
-        If they are not one finite number per sample, at least 0.
+        If there is not one per sample, or those that count are not finite numbers of
+        at least 0 and some above.
     TypeError
         If they are no numbers.
     """
@@ -85,9 +93,11 @@ def check_weights(weights, n_samples):
             f"sample_weight has shape {found.shape}; expected ({n_samples},), one "
             "number per sample."
         )
+    found = found[counted]
     if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
         raise ValueError(
-            "sample_weight must be finite, not negative, and above 0 for some sample."
+            "sample_weight must be finite, not negative, and above 0 for some sample "
+            "that counts."
         )
     return found
 
@@ -102,7 +112,7 @@ def check_series(estimator, X, *, reset, n_bands=None):
         ``band_names_in_`` when `reset` is true, and is held to them otherwise.
     X : array-like of shape (n_samples, n_bands, n_timesteps) or \
             (n_samples, n_bands * n_timesteps)
-        The series; NaN is allowed, inf is not.
+        The series; NaN is allowed, inf is not, nor is what is above 1e15 in size.
     reset : bool
         Whether this is the fit that defines what later input must look like.
     n_bands : int, default=None
@@ -116,8 +126,9 @@ def check_series(estimator, X, *, reset, n_bands=None):
     Raises
     ------
     ValueError
-        If the input is not numeric, has inf, the wrong number of dimensions,
-        or other bands (3-D) or another width (2-D) than in fit.
+        If the input is not numeric, has inf or a value above 1e15 in size, the
+        wrong number of dimensions, or other bands (3-D) or another width (2-D)
+        than in fit.
     """
     with naming("X"):
         names = _band_names(X)
@@ -129,14 +140,17 @@ def check_series(estimator, X, *, reset, n_bands=None):
             ensure_all_finite=False,
             allow_nd=True,
         )
-    # Bit by bit: in one go it takes memory for a flag per value.
+    # Bit by bit: what is read twice is then still at hand.
     for rows in gen_batches(len(X), max(1, _CHECKED_SIZE // max(1, X[:1].size))):
-        assert_all_finite(X[rows], allow_nan=True, input_name="X")
-        large = X[rows][np.abs(X[rows]) > _MOST_VALUE]
-        if large.size:
+        # The least and the most of all but NaN.
+        least, most = (
+            find.reduce(X[rows], None, initial=0) for find in (np.fmin, np.fmax)
+        )
+        if max(-least, most) > _MOST_VALUE:
+            assert_all_finite(X[rows], allow_nan=True, input_name="X")
             raise ValueError(
-                f"X has the value {large[0]:g}; expected NaN where not observed, and "
-                f"else at most {_MOST_VALUE:g} in size."
+                f"X has the value {least if -least > most else most:g}; expected NaN "
+                f"where not observed, and else at most {_MOST_VALUE:g} in size."
             )
     if X.ndim > 3:
         raise ValueError(
@@ -238,24 +252,32 @@ def check_label_time(label_time, n_samples, n_timesteps):
 def check_some_label_times(label_time, labelled, n_timesteps):
     """As `check_label_time`, but ignore what stands for samples without a label.
 
-    That may be None or NaN, beside integers that are floats for its sake. Such
-    samples get the most frequent date of the others.
+    Such samples get the most frequent date of the others.
+    """
+    times = fill_label_times(label_time, labelled)
+    times = check_label_time(times, len(labelled), n_timesteps)
+    if times is not None and labelled.any():
+        times[~labelled] = common_label_time(times[labelled], n_timesteps)
+    return times
+
+
+def fill_label_times(label_time, labelled):
+    """`label_time`, where samples without a label have that of another sample.
+
+    What stood for them may be None or NaN, beside integers that are floats for its
+    sake.
     """
     with naming("label_time"):
         shape = np.shape(label_time)
     if shape != labelled.shape or labelled.all():
-        return check_label_time(label_time, len(labelled), n_timesteps)
+        return label_time
     if not labelled.any():
         return np.zeros(len(labelled), dtype=np.intp)
     with naming("label_time"):
         known = np.array(np.asarray(label_time)[labelled].tolist())
     if known.dtype.kind == "f" and (known == np.round(known)).all():
         known = known.astype(np.intp)
-    # To the others for now that of a known one, as no other can be checked.
-    every = known[np.maximum(np.cumsum(labelled) - 1, 0)]
-    times = check_label_time(every, len(labelled), n_timesteps)
-    times[~labelled] = common_label_time(times[labelled], n_timesteps)
-    return times
+    return known[np.maximum(np.cumsum(labelled) - 1, 0)]
 
 
 def common_label_time(times, n_timesteps):
@@ -451,7 +473,7 @@ def check_some_labels(y, n_samples, *, required=True):
     given = as_array(y, "y", None if hasattr(y, "dtype") else object)
     if given.ndim != 1 or given.dtype.kind not in "Of":
         return check_labels(y, n_samples), np.ones(n_samples, dtype=bool)
-    labelled = np.array([not _is_missing(value) for value in given.tolist()], bool)
+    labelled = np.array([not is_missing(value) for value in given.tolist()], bool)
     if len(given) != n_samples:
         raise ValueError(
             f"y has {len(given)} labels, but X has {n_samples} samples: expected one "
@@ -542,7 +564,7 @@ def _check_values(given, name, what):
     # As they were given: NumPy would turn those of a list into strings, NaN too.
     values = np.asarray(given, dtype=None if hasattr(given, "dtype") else object)
     values = values.ravel().tolist()
-    missing = np.array([_is_missing(value) for value in values])
+    missing = np.array([is_missing(value) for value in values])
     if missing.any():
         raise ValueError(
             f"{name} holds no {what} (None or NaN) for {missing.sum()} sample(s), "
@@ -557,7 +579,7 @@ def _check_values(given, name, what):
         )
 
 
-def _is_missing(value):
+def is_missing(value):
     """Whether a value is None, NaN, NaT or pandas.NA."""
     try:
         return value is None or bool(value != value)

@@ -530,14 +530,9 @@ def _check_shape(shape):
 
 def _middle(geopandas, crs, resolution):
     """A corner of pixels, x and y, in the middle of the area of use of a CRS."""
-    try:
+    try:  # pyproj has a RuntimeError of its own, and of None there is no CRS
         area = geopandas.GeoSeries(crs=crs).crs.area_of_use
-    except (
-        RuntimeError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # pyproj's; None is no CRS
+    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"crs must be a coordinate reference system that pyproj knows, got {crs!r}"
         ) from error

@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import __version__, calibration, places, scores
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
 from ._validation import (
+    ObjectArrayLike,
     as_days,
     check_groups,
     check_label_time,
@@ -372,7 +373,7 @@ class HTSVAEDetector(
         *,
         window_length: int | None = None,
         period: int | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         n_bands: int = 1,
         temporal_latent_size: int = 8,
         spectral_latent_size: int = 2,
@@ -436,7 +437,7 @@ class HTSVAEDetector(
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: ObjectArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
         groups: ArrayLike | None = None,
@@ -447,7 +448,7 @@ class HTSVAEDetector(
         ----------
         X : array-like of shape (n_samples, n_bands, n_timesteps) or \
                 (n_samples, n_bands * n_timesteps)
-            Training series; NaN where not observed.
+            Training series; NaN where not observed, no value above 1e15 in size.
         y : array-like of shape (n_samples,), default=None
             Class of each sample at `label_time`; of use to the class reference
             only. None or NaN for a sample whose class is not known: it takes part
@@ -553,7 +554,7 @@ class HTSVAEDetector(
     def fit_predict(
         self,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: ObjectArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
         groups: ArrayLike | None = None,
@@ -994,7 +995,7 @@ class HTSVAEDetector(
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Score how far each date is from normal.
 
@@ -1048,7 +1049,7 @@ class HTSVAEDetector(
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Flag the dates that are further from normal than the threshold.
 
@@ -1072,7 +1073,7 @@ class HTSVAEDetector(
         return scorer.exceed(X, classes, times, threshold)
 
     def score_samples(
-        self, X: ArrayLike, *, dates: ArrayLike | None = None
+        self, X: ArrayLike, *, dates: ObjectArrayLike | None = None
     ) -> np.ndarray:
         """Score how normal each sample is.
 
@@ -1095,7 +1096,7 @@ class HTSVAEDetector(
         return -scorer.samples(X, None, times)
 
     def decision_function(
-        self, X: ArrayLike, *, dates: ArrayLike | None = None
+        self, X: ArrayLike, *, dates: ObjectArrayLike | None = None
     ) -> np.ndarray:
         """`score_samples` less `offset_`: negative for outliers.
 
@@ -1116,7 +1117,9 @@ class HTSVAEDetector(
         """
         return self.score_samples(X, dates=dates) - self.offset_
 
-    def predict(self, X: ArrayLike, *, dates: ArrayLike | None = None) -> np.ndarray:
+    def predict(
+        self, X: ArrayLike, *, dates: ObjectArrayLike | None = None
+    ) -> np.ndarray:
         """Say which samples are outliers.
 
         Parameters
@@ -1143,7 +1146,7 @@ class HTSVAEDetector(
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> Bunch:
         """Split what is abnormal of each date into three parts.
 
@@ -1186,7 +1189,9 @@ class HTSVAEDetector(
 
     # Latents and reconstruction
 
-    def transform(self, X: ArrayLike, *, dates: ArrayLike | None = None) -> np.ndarray:
+    def transform(
+        self, X: ArrayLike, *, dates: ObjectArrayLike | None = None
+    ) -> np.ndarray:
         """Latents of each series, averaged over its windows and dates.
 
         Parameters
@@ -1222,7 +1227,7 @@ class HTSVAEDetector(
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """What the network expects at every cell, observed or not.
 

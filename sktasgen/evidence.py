@@ -218,14 +218,14 @@ def class_probability(classifier, features, n_classes):
         return probability
     if hasattr(classifier, "predict_proba"):
         columns = np.asarray(classifier.classes_).astype(np.intp)
-        found = classifier.predict_proba(features)
+        found = np.asarray(classifier.predict_proba(features), dtype=np.float64)
         if np.isnan(found).any():
             raise ValueError(
                 f"classifier={classifier!r} gave NaN as a probability: expected one "
                 "that stays finite on such series."
             )
         if np.array_equal(columns, np.arange(n_classes)):
-            return np.asarray(found, dtype=np.float64)
+            return found
         probability[:, columns] = found
     else:
         predicted = np.asarray(classifier.predict(features)).astype(np.intp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,6 +20,7 @@ from . import diagnostics
 from ._cloning import default_detector, draw_seed, fit_detector, n_bands
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._validation import (
+    ObjectArrayLike,
     check_dates,
     check_label_time,
     check_labels,
@@ -30,9 +31,6 @@ from ._warnings import warn
 from .chains import Chain, check_regimes
 from .explanation import MOST_R_HAT, Explanation
 from .preprocessing import BandScaler
-
-if TYPE_CHECKING:
-    from .detector import HTSVAEDetector
 
 # Series from which offsets and noise are learnt, and sweeps over them.
 _LEAST_SERIES, _MOST_SERIES = 10, 300
@@ -239,7 +237,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __init__(
         self,
-        detector: HTSVAEDetector | None = None,
+        detector: Any = None,
         *,
         n_iter: int = 20,
         burn_in: int = 10,
@@ -273,7 +271,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: ObjectArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
     ) -> Self:
@@ -297,8 +295,9 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If a parameter is out of its range, the series are not numeric or have
-            inf, or a frozen detector was fitted on other bands.
+            If a parameter is out of its range, the series are not numeric, have inf
+            or a value above 1e15 in size, or a frozen detector was fitted on other
+            bands.
         sklearn.exceptions.NotFittedError
             If a frozen detector was not fitted.
         """
@@ -358,7 +357,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         changed: ArrayLike | None = None,
     ) -> np.ndarray:
         """Probability that each cell is anomalous.
@@ -411,7 +410,7 @@ class GibbsExplainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         y: ArrayLike | None = None,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         changed: ArrayLike | None = None,
     ) -> Explanation:
         """What `explain` finds, and what would have been seen otherwise.

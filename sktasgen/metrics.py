@@ -24,10 +24,9 @@ from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 from sklearn.utils.multiclass import unique_labels
 
 from ._validation import (
+    ObjectArrayLike,
     as_array,
-    check_count,
     check_label_time,
-    check_weights,
     naming,
 )
 
@@ -35,7 +34,7 @@ from ._validation import (
 
 
 def timeline_accuracy(
-    Y_true: ArrayLike, Y_pred: ArrayLike, *, mask: ArrayLike | None = None
+    Y_true: ObjectArrayLike, Y_pred: ObjectArrayLike, *, mask: ArrayLike | None = None
 ) -> float:
     """Share of the labelled dates whose predicted label is the true one.
 
@@ -72,7 +71,11 @@ def timeline_accuracy(
 
 
 def changed_date_accuracy(
-    Y_true: ArrayLike, Y_pred: ArrayLike, y: ArrayLike, *, mask: ArrayLike | None = None
+    Y_true: ObjectArrayLike,
+    Y_pred: ObjectArrayLike,
+    y: ObjectArrayLike,
+    *,
+    mask: ArrayLike | None = None,
 ) -> float:
     """Accuracy on the dates whose true label is not the static one.
 
@@ -113,7 +116,11 @@ def changed_date_accuracy(
 
 
 def dated_label_report(
-    Y_true: ArrayLike, Y_pred: ArrayLike, y: ArrayLike, *, mask: ArrayLike | None = None
+    Y_true: ObjectArrayLike,
+    Y_pred: ObjectArrayLike,
+    y: ObjectArrayLike,
+    *,
+    mask: ArrayLike | None = None,
 ) -> Bunch:
     """Agreement of predicted with true labels over all dates.
 
@@ -209,7 +216,7 @@ class ChangeDates(NamedTuple):
     to_label: np.ndarray
 
 
-def change_dates(Y: ArrayLike) -> ChangeDates:
+def change_dates(Y: ObjectArrayLike) -> ChangeDates:
     """Find where label timelines change from one label to another.
 
     Dates without a label are passed over: a change counts at the first date
@@ -320,7 +327,7 @@ def _share(hits):
 # Break dates -----------------------------------------------------------------
 
 
-def nearest_break(Y: ArrayLike, label_time: ArrayLike) -> np.ndarray:
+def nearest_break(Y: ObjectArrayLike, label_time: ArrayLike) -> np.ndarray:
     """One break per label timeline: the change nearest the date of the label.
 
     From the date of the label outwards, it is where the label first stops
@@ -426,7 +433,7 @@ def break_date_error(break_true: ArrayLike, break_pred: ArrayLike) -> Bunch:
     )
 
 
-def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: int) -> float:
+def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: float) -> float:
     """Share of the true breaks that are predicted at most `k` dates off.
 
     Parameters
@@ -434,7 +441,7 @@ def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: int) -> float:
     break_true, break_pred : array-like of int of shape (n_samples,)
         True and predicted index of the first date of the second label; -1
         where a sample has no break.
-    k : int
+    k : float
         Largest error that passes, in dates.
 
     Returns
@@ -447,9 +454,10 @@ def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: int) -> float:
     Raises
     ------
     TypeError
-        If the breaks are not integers.
+        If the breaks are not integers, or `k` is no number.
     ValueError
-        If they differ in length, are not 1-D, or one is below -1.
+        If the breaks differ in length, are not 1-D, or one is below -1; or if `k` is
+        below 0.
 
     Examples
     --------
@@ -458,7 +466,10 @@ def break_within(break_true: ArrayLike, break_pred: ArrayLike, k: int) -> float:
     0.3333333333333333
     """
     break_true, break_pred = _check_breaks(break_true, break_pred)
-    k = check_count(k, "k", least=0)
+    with naming("k"):
+        if not k >= 0:
+            raise ValueError(f"k={k!r}; expected a number of at least 0.")
+        k = float(k)
     near = (break_pred >= 0) & (abs(break_pred - break_true) <= k)
     return _share(near[break_true >= 0])
 
@@ -814,7 +825,7 @@ class _LabelTimeScorer:
             y_pred = estimator.predict(X, label_time=label_time)
         kwargs = dict(self._kwargs)
         if sample_weight is not None:
-            kwargs["sample_weight"] = check_weights(sample_weight, len(y_pred))
+            kwargs["sample_weight"] = sample_weight
         return self._sign * self._score_func(y, y_pred, **kwargs)
 
     def __repr__(self):

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._sklearn import Interval, fit_context
 from ._validation import (
+    ObjectArrayLike,
     as_array,
     as_days,
     check_dates,
@@ -101,8 +102,8 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not numeric, has inf or more than three dimensions, or if
-            `n_bands` does not divide the columns of 2-D X.
+            If X is not numeric, has inf, a value above 1e15 in size or more than
+            three dimensions, or if `n_bands` does not divide the columns of 2-D X.
         """
         series = check_series(self, X, reset=True)
         self.mean_ = np.full(self.n_bands_, np.nan)
@@ -135,7 +136,8 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not numeric, has inf, or does not match that of fit.
+            If X is not numeric, has inf or a value above 1e15 in size, or does not
+            match that of fit.
         """
         check_is_fitted(self)
         series = check_series(self, X, reset=False)
@@ -161,7 +163,8 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not numeric, has inf, or does not match that of fit.
+            If X is not numeric, has inf or a value above 1e15 in size, or does not
+            match that of fit.
         """
         check_is_fitted(self)
         scaled = check_series(self, X, reset=False)
@@ -184,7 +187,7 @@ class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 def composite(
     values: ArrayLike,
     sample_index: ArrayLike,
-    dates: ArrayLike,
+    dates: ObjectArrayLike,
     *,
     step: int | None = None,
     start: date | np.datetime64 | int | None = None,

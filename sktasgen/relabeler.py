@@ -34,6 +34,7 @@ from ._sklearn import (
     routing_enabled,
 )
 from ._validation import (
+    ObjectArrayLike,
     check_dates,
     check_groups,
     check_label_time,
@@ -260,7 +261,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         abstain_below: float = 0.0,
         no_label: Any = None,
         period: int | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         n_bands: int | None = None,
         memory: str | Memory | None = None,
         n_jobs: int | None = None,
@@ -287,9 +288,9 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ObjectArrayLike,
         *,
-        label_time: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
         groups: ArrayLike | None = None,
         **fit_params: Any,
     ) -> Self:
@@ -299,7 +300,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_bands, n_timesteps) or \
                 (n_samples, n_bands * n_timesteps)
-            The series; NaN where not observed.
+            The series; NaN where not observed, no value above 1e15 in size.
         y : array-like of shape (n_samples,)
             Label of each sample at `label_time`; None or NaN for samples without
             one, which say how the classes look in other years.
@@ -617,10 +618,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def relabel(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ObjectArrayLike,
         *,
-        label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Labels for every date of labelled samples.
 
@@ -666,7 +667,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return self._decode(self._held_evidence(X, y, label_time, dates))
 
     def predict_timeline(
-        self, X: ArrayLike, *, dates: ArrayLike | None = None
+        self, X: ArrayLike, *, dates: ObjectArrayLike | None = None
     ) -> np.ndarray:
         """Labels for every date of unlabelled samples.
 
@@ -717,10 +718,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def predict_proba_timeline(
         self,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: ObjectArrayLike | None = None,
         *,
-        label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Probability of every class at every date.
 
@@ -754,7 +755,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: ArrayLike,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Probability of every class at one date per sample.
 
@@ -790,7 +791,7 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: ArrayLike,
         *,
         label_time: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
     ) -> np.ndarray:
         """Most probable class at one date per sample.
 
@@ -815,10 +816,10 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def score(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ObjectArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        label_time: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
     ) -> float:
         """Accuracy of `predict` at `label_time`.
 
@@ -851,16 +852,16 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         times = check_some_label_times(label_time, labelled, n_timesteps)
         predicted = self.predict(X, label_time=times)
         if sample_weight is not None:
-            sample_weight = check_weights(sample_weight, n)[labelled]
+            sample_weight = check_weights(sample_weight, n, labelled)
         with naming("y"):
             return accuracy_score(y, predicted[labelled], sample_weight=sample_weight)
 
     def fit_resample(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ObjectArrayLike,
         *,
-        label_time: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
         groups: ArrayLike | None = None,
         **fit_params: Any,
     ) -> tuple[np.ndarray, np.ndarray]:

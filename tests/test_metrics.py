@@ -194,6 +194,9 @@ def test_break_errors_by_hand():
         2 / 4,
         3 / 4,  # the missed one never counts
     ]
+    for k in (2, 2.0, np.array(2), np.float32(2.5)):
+        assert metrics.break_within(true, pred, k) == 2 / 4
+    assert metrics.break_within(true, pred, np.inf) == 3 / 4
     # A missed break near the first date is not "found" by its -1.
     assert metrics.break_within([0], [-1], 3) == 0
     # Unsigned indices do not wrap around.
@@ -474,6 +477,21 @@ def test_factory_passes_arguments_flips_losses_and_weighs_samples():
     )
 
 
+def test_weights_are_the_business_of_the_metric():
+    """Else a metric with weights of another kind cannot be used in a search."""
+    model = ReadOff().fit(X, Y_AT_2, label_time=2)
+    seen = []
+
+    def metric(y_true, y_pred, sample_weight):
+        seen.append(sample_weight)
+        return 1.0
+
+    weight = np.full((N, 2), -1.0)
+    scorer = metrics.make_label_time_scorer(metric)
+    assert scorer(model, X, Y_AT_2, sample_weight=weight, label_time=2) == 1
+    assert seen[0] is weight
+
+
 def test_scorers_serve_estimators_that_know_no_label_time():
     model = DummyClassifier().fit(X[:, 0], Y_AT_2)
     score = metrics.label_time_accuracy(model, X[:, 0], Y_AT_2)
@@ -646,6 +664,8 @@ def test_what_cannot_be_compared_is_named():
         (lambda: metrics.dated_label_report([["a"]], [["a"]], [1]), "y"),
         (lambda: metrics.change_dates([[1], [1, 2]]), "Y"),
         (lambda: metrics.break_within([1], [1], k="a"), "k"),
+        (lambda: metrics.break_within([1], [1], k=-1), "k"),
+        (lambda: metrics.break_within([1], [1], k=[1, 2]), "k"),
         (lambda: metrics.cell_attribution_ap([[[True]]], "a"), "probabilities"),
         (lambda: metrics.area_adjusted_accuracy([1], [1]), "confusion"),
         (lambda: metrics.area_adjusted_accuracy([[1]], 1), "mapped_area"),

@@ -332,6 +332,25 @@ def test_the_oldest_versions_tested_are_the_bounds():
         assert Version(found) == Version(lowest), str(requirement)
 
 
+def source_files():
+    """Files of a checkout, or of an unpacked source distribution; not what use left."""
+    if (ROOT / ".git").exists():
+        found = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True
+        )
+        names = found.stdout.decode().strip("\0").split("\0")
+        hosted = [name for name in names if name.startswith(".")]  # for the host alone
+        names = set(names) - set(hosted) | {".pre-commit-config.yaml"}
+    else:
+        listed = ROOT / "sktasgen.egg-info" / "SOURCES.txt"
+        names = set(listed.read_text(encoding="utf-8").splitlines())
+    return {
+        name
+        for name in names
+        if not name.startswith("sktasgen.egg-info/") and (ROOT / name).is_file()
+    }
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A copy of the checkout, and the sdist and the wheel built there.
@@ -340,11 +359,9 @@ def built(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
-    made = [".*", "__pycache__", "*.egg-info", "build", "dist", "demo-output"]
-    generated = ["_build", "api", "auto_examples", "sg_execution_times.rst"]
-    ignored = shutil.ignore_patterns(*made, *generated)
-    shutil.copytree(ROOT, source, ignore=ignored)
-    shutil.copy(ROOT / ".pre-commit-config.yaml", source)
+    for name in source_files():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
     build = (
         "from setuptools import build_meta\n"
         f"build_meta.build_sdist({str(folder)!r})\n"

@@ -719,6 +719,8 @@ def test_a_margin_that_is_empty_shows(margin, tmp_path):
         (AttributionDisplay([[0.1]], change_interval=(0, 1)), "change_interval"),
         (AttributionDisplay([[0.1]], r_hat="a"), "r_hat"),
         (AttributionDisplay([[]]), "attribution"),
+        (AttributionDisplay([[-0.5]]), "attribution"),
+        (AttributionDisplay([[1.1]]), "attribution"),
         (TimelineDisplay([["a"]], label_time=1), "label_time"),
         (TimelineDisplay([["a"]], sample_names=3), "sample_names"),
         (TimelineDisplay([]), "labels"),
@@ -730,6 +732,73 @@ def test_a_margin_that_is_empty_shows(margin, tmp_path):
 def test_what_cannot_be_drawn_is_named(display, name):
     with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
         display.plot()
+
+
+def test_an_index_below_0_and_no_index_mark_nothing(ax):
+    """What finds no date of a change gives -1 for it, or finds none at all."""
+    for display in (
+        AttributionDisplay([[0.1, 0.9]], label_time=-1, change_time=-1),
+        AttributionDisplay([[0.1, 0.9]], label_time=[], change_time=[]),
+        ScoreDisplay([0.1, 0.9], label_time=-1),
+    ):
+        drawn = figure.Figure().add_subplot()
+        _, labels = display.plot(ax=drawn).ax_.get_legend_handles_labels()
+        assert set(labels) <= {"score"}
+    AttributionDisplay([[0.1, 0.9]], change_time=[-1, 1]).plot(ax=ax)
+    np.testing.assert_allclose(marks(ax, "change"), [[0.5, 0], [0.5, 1]])
+
+
+def test_rounding_above_1_is_a_probability():
+    """A mean of ones in single precision may be a little more than 1."""
+    AttributionDisplay(np.array([[1.0000001]], dtype=np.float32)).plot()
+
+
+class Asked(FakeRelabeler):
+    """Keeps the labels and times that it is asked to hold, and holds none."""
+
+    def relabel(self, X, y, *, label_time=None):
+        self.asked = y, label_time
+        return self.predict_timeline(X)
+
+    def predict_proba_timeline(self, X, y=None, *, label_time=None):
+        return super().predict_proba_timeline(X)
+
+
+@pytest.mark.parametrize(
+    "times", [[1, None, 2], np.array([1, np.nan, 2]), [1.0, None, 2.0]]
+)
+def test_samples_without_a_label_have_no_mark(times, ax):
+    X = np.ones((3, 1, 4))
+    relabeler = Asked()
+    TimelineDisplay.from_estimator(
+        relabeler, X, ["crop", None, "water"], label_time=times, ax=ax
+    )
+    days = dates.date2num(DATES)
+    np.testing.assert_array_equal(
+        marks(ax, "given label"), [[days[1], 0], [days[2], 2]]
+    )
+    # Those drawn may all have one: their times are whole numbers again.
+    TimelineDisplay.from_estimator(
+        relabeler, X, ["crop", np.nan, "water"], label_time=times, samples=[2, 0]
+    )
+    y, label_time = relabeler.asked
+    assert y.tolist() == ["water", "crop"]
+    assert label_time.tolist() == [2, 1]
+    assert label_time.dtype.kind == "i"
+
+
+def test_samples_count_from_the_end_and_labels_may_be_a_column(ax):
+    X = np.ones((3, 1, 4))
+    relabeler = Asked()
+    y = np.array([["crop"], ["crop"], ["water"]])
+    display = TimelineDisplay.from_estimator(
+        relabeler, X, y, samples=[-1], sample_names=["a", "b", "c"], ax=ax
+    )
+    assert display.sample_names == ["c"]
+    assert relabeler.asked[0].tolist() == [["water"]]
+    for samples in ([-4], [3], []):
+        with pytest.raises(ValueError, match="^samples="):
+            TimelineDisplay.from_estimator(relabeler, X, y, samples=samples)
 
 
 def test_what_is_no_axes_is_named():

@@ -817,6 +817,37 @@ def test_probabilities_of_classes_a_classifier_never_saw_are_zero():
     np.testing.assert_allclose(found, [[0, 1, 0, 0], [0, 0, 0, 1]], atol=1e-6)
 
 
+def test_probabilities_may_come_as_a_data_frame():
+    """Else classifiers that are set to give pandas output cannot be used."""
+    pandas = pytest.importorskip("pandas")
+
+    class Framed(GaussianNB):
+        def predict_proba(self, X):
+            return pandas.DataFrame(super().predict_proba(X))
+
+    X = np.array([[0.0], [1.0], [5.0], [6.0]])
+    for y in ([0, 0, 1, 1], [0, 0, 2, 2]):
+        found = class_probability(Framed().fit(X, y), X, 3)
+        np.testing.assert_allclose(found, np.eye(3)[y], atol=1e-4)
+
+
+def test_score_leaves_out_what_samples_without_a_label_weigh(series, fitted):
+    """Else a column of weights with gaps has to be filled with what has no effect."""
+    y = series.y.astype(object)
+    y[:30] = None
+    times = series.label_time
+    weight = np.linspace(1, 2, len(y))
+    weight[:30] = np.nan
+    found = fitted.score(series.X, y, weight, label_time=times)
+    right = fitted.predict(series.X, label_time=times) == series.y
+    assert found == pytest.approx(np.average(right[30:], weights=weight[30:]))
+    weight[30:] = 0
+    with pytest.raises(ValueError, match="^sample_weight must be"):
+        fitted.score(series.X, y, weight, label_time=times)
+    with pytest.raises(ValueError, match="sample_weight has shape"):
+        fitted.score(series.X, y, weight[1:], label_time=times)
+
+
 def test_weights_per_sample_reach_every_row_of_the_sample(series):
     seen = {}
 

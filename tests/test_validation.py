@@ -102,6 +102,18 @@ def test_a_fill_value_is_no_observation():
         check_series(BandScaler(), X, reset=True)
 
 
+@pytest.mark.parametrize("value", [2e15, -2e15, np.inf, -np.inf])
+def test_one_value_too_large_is_found_among_gaps(value):
+    X = np.full((3, 2, 4), np.nan, dtype=np.float32)
+    check_series(BandScaler(), X, reset=True)
+    X[0] = 1e15, -1e15, 0, 1
+    check_series(BandScaler(), X, reset=True)
+    X[2, 1, 0] = value
+    message = "infinity" if np.isinf(value) else f"has the value {value:g}"
+    with pytest.raises(ValueError, match=f"X.*{message}".replace("+", r"\+")):
+        check_series(BandScaler(), X, reset=True)
+
+
 @pytest.mark.parametrize("value", [True, np.timedelta64(1, "D"), "1"])
 def test_truth_and_time_spans_are_no_sizes(value):
     """torch would fail on them, somewhere within a training."""

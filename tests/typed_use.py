@@ -4,10 +4,12 @@ Else whoever checks the types of their own code is told of calls to untyped func
 or of nothing at all, as every result would be of any type.
 """
 
+import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 import sktasgen
 from sktasgen import (
@@ -19,7 +21,7 @@ from sktasgen import (
 )
 from sktasgen.datasets import make_pixel_series
 from sktasgen.explanation import Explanation
-from sktasgen.plots import ScoreDisplay
+from sktasgen.plots import AttributionDisplay, ScoreDisplay, TimelineDisplay
 from sktasgen.tables import SeriesTable, read_series
 
 
@@ -42,6 +44,20 @@ def relabelled(path: Path) -> float:
     assert_type(read_series("series.csv"), SeriesTable)
     assert_type(sktasgen.windows.aligned_windows(X, labels), np.ndarray)
     return metrics.timeline_accuracy(data.Y, labels)
+
+
+def partly_known(X: np.ndarray[Any, Any], relabeler: StableSampleRelabeler) -> None:
+    """Labels that are missing, dates of the standard library, a frozen detector."""
+    y, label_time = ["a", None, "b"], [1, None, 2]
+    relabeler.fit(X, y, label_time=label_time).relabel(X, y, label_time=label_time)
+    TimelineDisplay.from_estimator(relabeler, X, y, label_time=label_time)
+    dates = [datetime.date(2020, 1, 1), datetime.date(2020, 2, 1)]
+    detector = HTSVAEDetector(dates=dates).fit(X, y)
+    detector.score_timesteps(X, dates=dates)
+    GibbsExplainer(detector=FrozenEstimator(detector)).fit(X, y)
+    AttributionDisplay([[0.1, 0.9]], dates=dates, label_time=[1], change_time=[])
+    metrics.timeline_accuracy([["a", None]], [["a", "b"]])
+    metrics.break_within([3], [4], k=1.5)
 
 
 def refused() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._validation import as_array, is_integer, naming
+from .._validation import as_array, fill_label_times, is_integer, is_missing, naming
 
 
 def only_sample(sample, X, y, label_time):
@@ -10,7 +10,8 @@ def only_sample(sample, X, y, label_time):
     X = as_series(X)
     check_sample(sample, len(X))
     rows = [sample]
-    return X[rows], *some_labels(rows, len(X), y, label_time)
+    y, label_time, _ = some_labels(rows, len(X), y, label_time)
+    return X[rows], y, label_time
 
 
 def as_series(X):
@@ -22,15 +23,29 @@ def as_series(X):
 
 
 def some_labels(rows, n, y, label_time):
-    """What is given of some of n samples; None stays None."""
+    """What is given of some of n samples, and which have a label; None stays None.
+
+    Whether it is what it should be is left to the estimator.
+    """
+    labelled = np.ones(n, dtype=bool)
     if y is not None:
-        y = as_array(y, "y")
-        if y.shape != (n,):
-            raise ValueError(f"y has shape {y.shape}; expected ({n},).")
+        y = as_array(y, "y", None if hasattr(y, "dtype") else object)
+        _check_samples("y", y, n)
+        with naming("y"):
+            labelled = np.array([not is_missing(value) for value in y.tolist()], bool)
         y = y[rows]
     if label_time is not None:
-        label_time = each_time(label_time, n)[rows]
-    return y, label_time
+        label_time = as_array(fill_label_times(label_time, labelled), "label_time")
+        if label_time.ndim == 0:
+            label_time = np.broadcast_to(label_time, n)
+        _check_samples("label_time", label_time, n)
+        label_time = label_time[rows]
+    return y, label_time, labelled[rows]
+
+
+def _check_samples(name, values, n):
+    if values.shape[:1] != (n,):
+        raise ValueError(f"{name} has shape {values.shape}; expected ({n},).")
 
 
 def each_time(label_time, n):
@@ -55,13 +70,26 @@ def as_cells(name, values, dims, dtype=float):
     return found
 
 
-def check_indices(name, indices, n):
-    """Indices into n of something, one or many, as a 1-D array."""
+def as_rows(name, indices, n):
+    """Indices of samples, one or many, as a 1-D array: from the end if below 0."""
+    found = _as_indices(name, indices, n)
+    if len(found) == 0 or found.min() < -n:
+        raise ValueError(f"{name}={indices!r}; expected some of {-n} to {n - 1}.")
+    return found % n
+
+
+def as_marks(name, indices, n_timesteps):
+    """Indices of dates, one or many, as a 1-D array: below 0 is none."""
+    found = _as_indices(name, indices, n_timesteps)
+    return found[found >= 0]
+
+
+def _as_indices(name, indices, n):
     found = np.atleast_1d(as_array(indices, name))
-    if found.ndim > 1 or found.dtype.kind not in "iu":
+    if found.ndim > 1 or (found.size and found.dtype.kind not in "iu"):
         raise TypeError(f"{name}={indices!r}; expected an int or several.")
-    if found.size and not (found.min() >= 0 and found.max() < n):
-        raise ValueError(f"{name}={indices!r}; expected 0 to {n - 1}.")
+    if found.size and found.max() >= n:
+        raise ValueError(f"{name}={indices!r}; expected at most {n - 1}.")
     return found.astype(np.intp)
 
 

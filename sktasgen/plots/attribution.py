@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._validation import as_array
+from .._validation import ObjectArrayLike, as_array
 from ..explanation import MOST_R_HAT
 from .arguments import (
     as_cells,
+    as_marks,
     as_names,
     as_series,
     axis_dates,
-    check_indices,
     check_number,
     check_sample,
     fitted_dates,
@@ -69,10 +69,10 @@ class AttributionDisplay:
         Dates as datetime64 or integer ordinal days; None numbers the timesteps.
     band_names : list of str of length n_bands, default=None
         Names at the rows; None numbers them.
-    label_time : int, default=None
-        Index of the date of the given label, which is marked.
+    label_time : int or array-like of int, default=None
+        Index of the date of the given label, which is marked; below 0 for none.
     change_time : int or array-like of int, default=None
-        Index of the first date of each new label, which is marked.
+        Index of the first date of each new label, which is marked; below 0 for none.
     change_interval : array-like of int of shape (2,), default=None
         Indices of the first and last date of what happened, which are framed; below
         0 where nothing has.
@@ -115,9 +115,9 @@ class AttributionDisplay:
         series: ArrayLike | None = None,
         counterfactual: ArrayLike | None = None,
         interval: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         band_names: Sequence[str] | None = None,
-        label_time: int | None = None,
+        label_time: ArrayLike | None = None,
         change_time: ArrayLike | None = None,
         change_interval: ArrayLike | None = None,
         r_hat: float | None = None,
@@ -142,7 +142,7 @@ class AttributionDisplay:
         *,
         label_time: ArrayLike | None = None,
         sample: int = 0,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         changed: ArrayLike | None = None,
         change_time: ArrayLike | None = None,
         band_names: Sequence[str] | None = None,
@@ -221,9 +221,9 @@ class AttributionDisplay:
         explanation: Explanation,
         *,
         sample: int = 0,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         band_names: Sequence[str] | None = None,
-        label_time: int | None = None,
+        label_time: ArrayLike | None = None,
         change_time: ArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
@@ -239,10 +239,10 @@ class AttributionDisplay:
             Dates for the axis; None takes those of the explanation.
         band_names : list of str of length n_bands, default=None
             Names of the bands; None numbers them.
-        label_time : int, default=None
-            Index of the date of the sample's label.
+        label_time : int or array-like of int, default=None
+            Index of the date of the sample's label; below 0 for none.
         change_time : int or array-like of int, default=None
-            Index of the first date of each of its new labels.
+            Index of the first date of each of its new labels; below 0 for none.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
 
@@ -299,7 +299,8 @@ class AttributionDisplay:
         cells = np.ma.masked_invalid(
             as_cells("attribution", self.attribution, ("n_bands", "n_timesteps"))
         )
-        if (np.abs(cells) > 1).any():
+        # In single precision a mean of ones may be a little more.
+        if ((cells < 0) | (cells > 1 + 1e-6)).any():
             raise ValueError("attribution has values beyond 0 to 1: no probabilities.")
         n_bands, n_timesteps = cells.shape
         names = as_names("band_names", self.band_names, n_bands)
@@ -419,7 +420,7 @@ class AttributionDisplay:
         self.band_ax_.set_xlabel("Mean")
 
     def _check_marks(self, n_timesteps):
-        """Indices of the interval, of changes and of the label; None or as arrays."""
+        """Indices of the interval, None if there is none, of changes and labels."""
         interval = self.change_interval
         if interval is not None:
             interval = as_array(interval, "change_interval")
@@ -435,7 +436,7 @@ class AttributionDisplay:
                     f"and the last date, from 0 to {n_timesteps - 1}."
                 )
         change, label = (
-            None if value is None else check_indices(name, value, n_timesteps)
+            as_marks(name, () if value is None else value, n_timesteps)
             for name, value in (
                 ("change_time", self.change_time),
                 ("label_time", self.label_time),
@@ -459,12 +460,10 @@ class AttributionDisplay:
             for ax in above:
                 handles["change interval"] = ax.axvspan(*span, color="0.9", zorder=0)
             self.ax_.axvspan(*span, fill=False, edgecolor="black", zorder=3)
-        if change is not None:
-            for time in change:
-                mark("change", edges[time], _CHANGE)
-        if label is not None:
-            for time in label:
-                mark("given label", positions[time], GIVEN)
+        for time in change:
+            mark("change", edges[time], _CHANGE)
+        for time in label:
+            mark("given label", positions[time], GIVEN)
         return handles
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._validation import as_array
+from .._validation import ObjectArrayLike, as_array
 from .arguments import (
     as_cells,
+    as_marks,
     axis_dates,
-    check_indices,
     check_length,
     check_number,
     fitted_dates,
@@ -50,8 +50,9 @@ class ScoreDisplay:
     dates : array-like of shape (n_timesteps,), default=None
         Dates as datetime64 or integer ordinal days; None numbers the timesteps.
     label_time : int, default=None
-        Index of the date of the given label, which is marked. A score far below all
-        others there, where the class is certain, is left out of the picture.
+        Index of the date of the given label, which is marked; below 0 for none. A
+        score far below all others there, where the class is certain, is left out of
+        the picture.
 
     Attributes
     ----------
@@ -78,7 +79,7 @@ class ScoreDisplay:
         *,
         flags: ArrayLike | None = None,
         threshold: float | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         label_time: int | None = None,
     ) -> None:
         self.scores = scores
@@ -96,7 +97,7 @@ class ScoreDisplay:
         *,
         label_time: ArrayLike | None = None,
         sample: int = 0,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Score one sample and draw the result.
@@ -179,11 +180,10 @@ class ScoreDisplay:
             if flags.ndim != 1:
                 raise ValueError(f"flags has {flags.ndim} dimensions; expected 1.")
             check_length("flags", flags, len(scores))
-        label_time = self.label_time
-        if label_time is not None:
-            label_time = check_indices("label_time", label_time, len(scores))
-            if len(label_time) != 1:
-                raise TypeError(f"label_time={self.label_time!r}; expected an int.")
+        label_time = () if self.label_time is None else self.label_time
+        labelled = as_marks("label_time", label_time, len(scores))
+        if len(labelled) > 1:
+            raise TypeError(f"label_time={self.label_time!r}; expected an int.")
         positions, edges = time_axis(self.dates, len(scores))
         seen = ~np.isnan(scores)
 
@@ -213,9 +213,9 @@ class ScoreDisplay:
                 markeredgewidth=1.5,
                 label="flagged",
             )
-        if label_time is not None:
-            self.ax_.axvline(positions[label_time[0]], label="given label", **GIVEN)
-            self._leave_out_label(scores)
+        for time in labelled:
+            self.ax_.axvline(positions[time], label="given label", **GIVEN)
+            self._leave_out_label(scores, time)
         self.ax_.set_ylabel("Score")
         finish_time_axis(self.ax_, self.dates, edges)
         self.ax_.legend(
@@ -223,19 +223,19 @@ class ScoreDisplay:
         )
         return self
 
-    def _leave_out_label(self, scores):
+    def _leave_out_label(self, scores, time):
         """Let the line leave the picture at the given label, if it goes far down.
 
         The class is certain there, and a score of its odds as low as scores can be:
         in full it would press all others into a line.
         """
-        levels = np.delete(scores, self.label_time)
+        levels = np.delete(scores, time)
         if self.threshold is not None:
             levels = np.append(levels, self.threshold)
         levels = levels[np.isfinite(levels)]
         if len(levels) == 0:
             return
         low, high = levels.min(), levels.max()
-        if high > low > scores[self.label_time] + (high - low):
+        if high > low > scores[time] + (high - low):
             pad = 0.05 * (high - low)
             self.ax_.set_ylim(low - pad, high + pad)

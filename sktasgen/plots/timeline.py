@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._optional import import_optional
-from .._validation import as_array, naming
+from .._validation import ObjectArrayLike, as_array, naming
 from ..legend import PALETTE
 from .arguments import (
     as_cells,
     as_names,
+    as_rows,
     as_series,
     axis_dates,
-    check_indices,
     each_time,
     fitted_dates,
     known_dates,
@@ -84,10 +84,10 @@ class TimelineDisplay:
 
     def __init__(
         self,
-        labels: ArrayLike,
+        labels: ObjectArrayLike,
         *,
         probabilities: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         label_time: ArrayLike | None = None,
         sample_names: Sequence | None = None,
         classes: Sequence | np.ndarray | None = None,
@@ -106,11 +106,11 @@ class TimelineDisplay:
         cls,
         relabeler: StableSampleRelabeler,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: ObjectArrayLike | None = None,
         *,
-        label_time: ArrayLike | None = None,
+        label_time: ObjectArrayLike | None = None,
         samples: ArrayLike | None = None,
-        dates: ArrayLike | None = None,
+        dates: ObjectArrayLike | None = None,
         sample_names: Sequence | None = None,
         class_names: Sequence[str] | None = None,
         ax: Axes | None = None,
@@ -125,12 +125,12 @@ class TimelineDisplay:
                 (n_samples, n_bands * n_timesteps)
             The series.
         y : array-like of shape (n_samples,), default=None
-            Label of each sample, to which its timeline is held; None takes the
-            samples for unlabelled.
+            Label of each sample, to which its timeline is held; None or NaN for one
+            without. None takes all samples for unlabelled.
         label_time : int or array-like of int of shape (n_samples,), default=None
             Index of the date at which y holds; None takes that of fit.
         samples : array-like of int, default=None
-            Indices of the samples to draw; None draws all.
+            Indices of the samples to draw, from the end if below 0; None draws all.
         dates : array-like of shape (n_timesteps,), default=None
             Dates of X; None takes those of the relabeler's detector. A detector fitted
             without dates does not see them: they are for the axis alone.
@@ -157,7 +157,7 @@ class TimelineDisplay:
         n = len(X)
         rows = np.arange(n)
         if samples is not None:
-            rows = check_indices("samples", samples, n)
+            rows = as_rows("samples", samples, n)
         fitted = fitted_dates(relabeler)
         known = known_dates(fitted, dates)
         if y is None:
@@ -167,12 +167,13 @@ class TimelineDisplay:
         else:
             if label_time is None:
                 label_time = relabeler.label_time_
-            y, times = some_labels(rows, n, y, label_time)
+            y, times, labelled = some_labels(rows, n, y, label_time)
             given = X[rows], y
             labels = relabeler.relabel(*given, label_time=times, **known)
             posterior = relabeler.predict_proba_timeline(
                 *given, label_time=times, **known
             )
+            times = np.where(labelled, times, -1)
         drawn = labels[:, :, np.newaxis] == relabeler.classes_
         sample_names = as_names("sample_names", sample_names, n)
         sample_names = [sample_names[row] for row in rows]
