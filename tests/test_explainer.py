@@ -333,13 +333,16 @@ def test_a_band_that_fit_never_saw_has_no_say(X):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_value_beyond_all_bounds_is_anomalous_and_nothing_else(X, dtype):
-    """One forgotten no-data value would make NaN of the whole sample."""
+    """One forgotten no-data value would make NaN of the sample, or not be told of."""
     data = make_pixel_series(20, n_bands=2, n_years=2, period=12, random_state=0)
     series = data.X.astype(dtype)
     detector = HTSVAEDetector(period=12, max_iter=5, random_state=0)
     explainer = small().set_params(detector=detector).fit(series)
     cell = tuple(np.argwhere(~np.isnan(series[0]))[0])
     series[0][cell] = np.finfo(dtype).min
+    with pytest.raises(ValueError, match=r"X has the value -\d.*expected NaN where"):
+        explainer.explanation(series)
+    series[0][cell] = -1e15  # the least that is taken
     found = explainer.explanation(series)
     assert found.probability[0][cell] > 0.99
     np.testing.assert_array_equal(np.isnan(found.probability), np.isnan(series))
