@@ -60,7 +60,7 @@ def header(asked, summary, module, arguments):
     versions = ", ".join(f"{each} {version(each)}" for each in dict.fromkeys(packages))
     seeds = getattr(arguments, "seeds", None)
     lines = [
-        f"# {name}",
+        f"# {asked}",
         "",
         f"{summary} What the columns mean is told in `benchmarks/{name}.py`.",
         "",
