@@ -102,7 +102,7 @@ class LinearGaussianDetector(BaseEstimator):
         z = latents[0][:, 0, :, None]
         mean, covariance = self.posterior(X, missing)
         away = z - mean
-        square = (away.mT @ np.linalg.solve(covariance, away))[:, 0, 0]
+        square = (np.swapaxes(away, 1, 2) @ np.linalg.solve(covariance, away))[:, 0, 0]
         posterior = -0.5 * (square + np.linalg.slogdet(covariance)[1])
         return (-0.5 * (z**2).sum(axis=(1, 2)) - posterior)[:, None]
 

@@ -83,7 +83,7 @@ def test_an_error_of_a_conversion_names_the_argument():
         lambda: check_series(BandScaler(), 1.0, reset=True),
         lambda: check_label_time([0, [1]], 2, 3),
         lambda: check_some_label_times([0, None], np.array([True, False]), 0),
-        lambda: check_labels([b"a", b"b"], 2),
+        lambda: check_labels([0.5, 1.5], 2),
         lambda: check_labels({1, 2}, 2),
         lambda: check_groups([1j, [1]], 2),
         lambda: check_dates([1, [2]], 2),
