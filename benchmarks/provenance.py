@@ -77,10 +77,14 @@ def header(asked, summary, module, arguments):
     if USED:
         lines += ["", "| method | settings | source |", "|---|---|---|"]
         lines += [
-            f"| {each.name} ({each.package}) | {each.settings} | {each.source} |"
+            f"| {each.name} ({each.package}) | {each.settings} | {_link(each.source)} |"
             for each in USED.values()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _link(source):
+    return f"<{source}>" if source.startswith("https:") else source
 
 
 def commit():
