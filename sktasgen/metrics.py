@@ -290,11 +290,7 @@ def _counted_labels(Y_true, Y_pred, mask):
         Y_true = _plain(Y_true[counted])
     with naming("Y_pred"):
         Y_pred = _plain(Y_pred[counted])
-    if (Y_true.dtype.kind == "U") != (Y_pred.dtype.kind == "U"):
-        raise TypeError(
-            f"Y_pred has labels of dtype {Y_pred.dtype}, but Y_true of {Y_true.dtype}: "
-            "expected strings in both, or in neither."
-        )
+        unique_labels(Y_true, Y_pred)  # refuses to compare strings with numbers
     return counted, Y_true, Y_pred
 
 

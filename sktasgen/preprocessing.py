@@ -21,7 +21,7 @@ from ._validation import (
 )
 
 # More than lie between any two dates.
-_MOST_DAYS = 10_000_000
+MOST_DAYS = 10_000_000
 
 
 class BandScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -270,9 +270,9 @@ def composite(
     else:
         if step is None:
             step = _median_gap(sample_index, days[day_index])
-        elif not is_integer(step) or not 1 <= step <= _MOST_DAYS:
+        elif not is_integer(step) or not 1 <= step <= MOST_DAYS:
             raise ValueError(
-                f"step must be a positive int (days, {_MOST_DAYS} at most), got "
+                f"step must be a positive int (days, {MOST_DAYS} at most), got "
                 f"{step!r}."
             )
         start = days[0] if start is None else check_dates([start], 1)[0]

@@ -25,7 +25,7 @@ import numpy as np
 
 from ._optional import import_optional
 from ._validation import check_count, naming
-from .preprocessing import _MOST_DAYS, composite
+from .preprocessing import MOST_DAYS, composite
 from .preprocessing import _median_gap as _gap_of_samples
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def read_series(
         grid of too many dates.
     """
     if step is not None:
-        step = check_count(step, "step", most=_MOST_DAYS)
+        step = check_count(step, "step", most=MOST_DAYS)
     if bands is not None:
         with naming("bands"):
             bands = list(bands)
