@@ -45,7 +45,7 @@ OPTIONS = {
 
 def main(argv):
     """Run what the command line asks for."""
-    if not argv:
+    if not argv or argv[0] in ("-h", "--help"):
         print("python -m benchmarks NAME [arguments], or --quick for short runs of all")
         for name in COMPARISONS:
             print(f"  {name:12} {_summary(name)}")

@@ -14,9 +14,9 @@ from ._validation import (
     ObjectArrayLike,
     as_array,
     as_days,
+    check_count,
     check_dates,
     check_series,
-    is_integer,
     naming,
 )
 
@@ -231,13 +231,13 @@ def composite(
     Raises
     ------
     TypeError
-        If `sample_index` is not made of integers, or `dates` or `start` are
-        neither dates nor integers.
+        If `sample_index` is not made of integers, `dates` or `start` are neither
+        dates nor integers, or `step` or `n_samples` is no int.
     ValueError
         If `values` is not numeric, has inf or no rows; if the lengths differ,
         an index lies outside ``range(n_samples)``, a date is NaT or nearer to
-        a grid date before `start`, `step` is not a positive int, or `step` is
-        None where no sample has two dates.
+        a grid date before `start`, `step` or `n_samples` is not positive, or
+        `step` is None where no sample has two dates.
 
     Examples
     --------
@@ -270,11 +270,8 @@ def composite(
     else:
         if step is None:
             step = _median_gap(sample_index, days[day_index])
-        elif not is_integer(step) or not 1 <= step <= MOST_DAYS:
-            raise ValueError(
-                f"step must be a positive int (days, {MOST_DAYS} at most), got "
-                f"{step!r}."
-            )
+        else:
+            step = check_count(step, "step", most=MOST_DAYS)
         start = days[0] if start is None else check_dates([start], 1)[0]
         since_start = (days - start).astype(np.int64)
         slot = (2 * since_start + step) // (2 * step)
@@ -302,8 +299,8 @@ def _check_sample_index(sample_index, n_observations, n_samples):
     sample_index = sample_index.astype(np.int64)
     if n_samples is None:
         n_samples = sample_index.max() + 1
-    elif not is_integer(n_samples) or n_samples < 1:
-        raise ValueError(f"n_samples must be a positive int, got {n_samples!r}.")
+    else:
+        n_samples = check_count(n_samples, "n_samples")
     if sample_index.min() < 0 or sample_index.max() >= n_samples:
         raise ValueError(
             f"sample_index runs from {sample_index.min()} to {sample_index.max()}; "

@@ -272,14 +272,14 @@ def test_same_table_same_series_in_any_row_order_and_untouched():
         ({"sample_index": [0.0, 0.0, 1.0]}, TypeError, "sample_index must be integers"),
         ({"sample_index": [-1, 0, 1]}, ValueError, "runs from -1 to 1"),
         ({"n_samples": 1}, ValueError, "expected 0 to 0"),
-        ({"n_samples": 0}, ValueError, "n_samples must be a positive int"),
+        ({"n_samples": 0}, ValueError, "n_samples=0; expected at least 1"),
         ({"dates": [0.5, 1.0, 2.0]}, TypeError, "ordinal days"),
         ({"dates": ["x", "y", "z"]}, TypeError, "ordinal days"),
         ({"dates": [None, "y", DAY0]}, TypeError, "ordinal days"),
         ({"dates": [DAY0, None, DAY0]}, ValueError, "NaT"),
         ({"dates": as_dates([1, 2])}, ValueError, "dates has shape"),
-        ({"step": 0}, ValueError, "step must be a positive int"),
-        ({"step": 2.5}, ValueError, "step must be a positive int"),
+        ({"step": 0}, ValueError, "step=0; expected at least 1"),
+        ({"step": 2.5}, TypeError, "step=2.5; expected an int"),
         ({"dates": as_dates([0, 0, 9])}, ValueError, "step=None needs"),
         ({"start": as_dates(10), "step": 3}, ValueError, "start earlier"),
         ({"start": 1.5}, TypeError, "ordinal days"),
@@ -298,5 +298,5 @@ def test_bad_tables_are_refused_by_name(change, error, message):
 @pytest.mark.parametrize("step", [2**62, 2**63, 10**30, np.timedelta64(1, "D")])
 def test_a_step_beyond_all_dates_is_refused(step):
     """An overflow ended the command line with a traceback."""
-    with pytest.raises(ValueError, match="step"):
+    with pytest.raises((TypeError, ValueError), match="^step="):
         composite([[1.0], [2.0]], [0, 0], [1, 2], step=step)
