@@ -174,7 +174,7 @@ def _parser():
 
     demo = commands.add_parser(
         "demo",
-        help="see it work on real Sentinel-2 series",
+        help="see it work on real satellite series",
         description="Relabel the Dynamic World lakes set, which has a label for "
         "every month, from one of them, and compare. Where the set is neither found "
         "(in $SKTASGEN_DATA_HOME or the cache) nor can be fetched, simulated series "
@@ -617,10 +617,11 @@ def _demo_data(random_state):
     dates = (first + np.arange(len(lakes.month_axis))).astype("datetime64[D]")
     series = _series_table(lakes, dates, lakes.Y >= 0)
     about = (
-        f"Dynamic World lakes: {len(lakes.X)} real Sentinel-2 series of 12 months, "
-        "labelled with the class of their sixth month alone. The truth is the Dynamic "
-        "World class of every month, itself a map product. The set gives no years: "
-        "the dates are months on an invented axis that starts in 2001."
+        f"Dynamic World lakes: {len(lakes.X)} real series of 12 months of "
+        "Sentinel-1, Sentinel-2 and weather, labelled with the class of their sixth "
+        "month alone. The truth is the Dynamic World class of every month, itself a "
+        "map product. The set gives no years: the dates are "
+        "months on an invented axis that starts in 2001."
     )
     detector = HTSVAEDetector(period=lakes.period, random_state=random_state)
     truth = np.array(lakes.class_names)[lakes.Y]
@@ -659,7 +660,7 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
     progress = _Progress()
     relabeler = StableSampleRelabeler(detector, random_state=random_state)
     with progress.wait("learning"):
-        relabeler.fit(series.X[rows], y, label_time=label_time)
+        relabeler.fit(series.X, given, label_time=label_times)
     labels, probability = _timelines(relabeler, series.X, given, label_times, progress)
     found = change_dates(labels)
     inside = series.covered[found.sample, found.date - 1]

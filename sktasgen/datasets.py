@@ -646,7 +646,7 @@ def fetch_dynamic_world_lakes(
     align: bool = False,
     download_if_missing: bool = True,
 ) -> Bunch:
-    """Load Sentinel-2 series with a Dynamic World label for every month.
+    """Load satellite series with a Dynamic World label for every month.
 
     Files that are present and intact are only read. Others are downloaded (2 MB)
     with pooch, an optional dependency, and checked against pinned SHA-256 sums;

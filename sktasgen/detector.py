@@ -117,15 +117,16 @@ class HTSVAEDetector(
         training to set the thresholds on; with `groups` in fit, of the groups; of
         10,000 samples at most. Where that comes to none, with less than ten
         samples with a score or less than ``1 / calibration_fraction`` in every
-        class, it is the same share of the dates, the last ones, if normality is
-        known at all dates, three windows fit in the series and ten of these dates
-        were observed, and else nothing: the thresholds are then those of the
-        training samples. Series so few are soon learnt by heart: the dates held
-        out stop training early, too.
+        class, it is the same share of the dates, the last ones, but one window at
+        least, if normality is known at all dates, three windows fit in the series
+        and ten of these dates were observed, and else nothing: the thresholds are
+        then those of the training samples. Series so few are soon learnt by heart:
+        the dates held out stop training early, too.
     threshold : {"quantile", "pot"}, default="quantile"
         Whether thresholds are quantiles of the held-out scores, or those of a
         generalised Pareto distribution fitted to the highest tenth (peaks over
-        a threshold), for rates that the held-out dates are too few for.
+        a threshold), for rates that the held-out dates are too few for. With less
+        than thirty dates in that tenth it is the quantile.
     max_iter : int, default=600
         Gradient steps.
     self_training : bool, default=True

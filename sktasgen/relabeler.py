@@ -196,8 +196,8 @@ class StableSampleRelabeler(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     nothing, then says how probable each held-out label is at its date, of which an
     unknown share may be wrong. Too small a cost wastes the evidence of the
     neighbouring dates, too large a cost drowns the date's own. Few labels say little
-    about it: they are weighed against a normal density around the cost that makes
-    for one change in twenty seasons.
+    about it: they are weighed against a normal density around 1.5 times the cost
+    that makes for one change in twenty seasons.
 
     References
     ----------
