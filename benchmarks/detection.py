@@ -40,6 +40,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Bunch
 
 from benchmarks import data, peers
+from benchmarks.provenance import peer
 from benchmarks.tables import mean_and_interval, show
 from sktasgen import HTSVAEDetector, training
 from sktasgen.datasets import make_pixel_series
@@ -186,6 +187,14 @@ def _break_rows(series):
             yield ("self", f"nrt {monitor}", "after its break"), breaks
 
 
+@peer(
+    "sktasgen",
+    "sktasgen",
+    "`HTSVAEDetector(period=..., reference=..., false_alarm_rate=0.01, "
+    "random_state=seed)`, else defaults; where a table names a rate, a smoothing or a "
+    "network, that",
+    "docs/user_guide.md",
+)
 def _detector(series, reference, seed, **params):
     """The detector, fitted with its defaults."""
     detector = HTSVAEDetector(
@@ -376,6 +385,12 @@ def servers(arguments):
     )
 
 
+@peer(
+    "sktasgen, on servers",
+    "sktasgen",
+    '`HTSVAEDetector(period=30, reference="any", random_state=seed)`',
+    "docs/user_guide.md",
+)
 def _server_rows(train, test, seed):
     """(method, score), scores of each step of test, (t,)."""
     train, test = peers.scale(train, test)
@@ -448,7 +463,7 @@ def fire(arguments):
     print("| method | seed | first run | days late | share flagged before |")
     print("|---|---|---|---|---|")
     for seed in seeds:
-        detector = HTSVAEDetector(dates=dates[before], random_state=seed)
+        detector = _detector_of_acquisitions(dates[before], seed)
         detector.fit(X[..., before])
         flags = detector.predict_timesteps(X[..., ~before], dates=dates[~before])[0]
         stable = flags[dates[~before] < FIRE].mean()
@@ -456,6 +471,16 @@ def fire(arguments):
         _print_fire("**sktasgen**", seed, found, f"{stable:.3f}")
     for found in peers.cold_of_acquisitions(pixel.ordinals, pixel.bands, pixel.qa):
         _print_fire("COLD, breaks", "", np.datetime64(int(found) - epoch, "D"), "")
+
+
+@peer(
+    "sktasgen, on acquisitions",
+    "sktasgen",
+    "`HTSVAEDetector(dates=..., random_state=seed)`",
+    "docs/user_guide.md",
+)
+def _detector_of_acquisitions(dates, seed):
+    return HTSVAEDetector(dates=dates, random_state=seed)
 
 
 def _first_run(flags, dates):

@@ -53,6 +53,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from benchmarks import data as sets
 from benchmarks import explain_peers as peers
+from benchmarks import provenance
 from benchmarks.peers import PIECE, pieces, scale
 from benchmarks.tables import mean_and_interval, show
 from sktasgen import GibbsExplainer, HTSVAEDetector
@@ -251,6 +252,13 @@ def _take(series, rows):
     return Bunch(**parts, period=series.period)
 
 
+@provenance.peer(
+    "sktasgen",
+    "sktasgen",
+    "`GibbsExplainer(HTSVAEDetector(period=..., random_state=seed), "
+    "random_state=seed)`, the detector fitted before; given y and label_time",
+    "docs/user_guide.md",
+)
 def _fit(series, seed):
     """Halves of the series, with a detector and an explainer fitted on the first."""
     rows = check_random_state(seed).permutation(len(series.X))
@@ -338,6 +346,13 @@ def servers(arguments):
 OURS = "**GibbsExplainer**"
 
 
+@provenance.peer(
+    "sktasgen, on servers",
+    "sktasgen",
+    '`GibbsExplainer(HTSVAEDetector(period=30, reference="any", random_state=seed), '
+    "random_state=seed)`, the detector fitted before",
+    "docs/user_guide.md",
+)
 def _server_scores(train, test, seed):
     """{(method, variant): score of each step and metric, (n_steps, n_metrics)}."""
     X, new = pieces(train), pieces(test)
