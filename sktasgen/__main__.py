@@ -660,7 +660,7 @@ def _compute(series, rows, y, label_time, detector, *, explain, random_state):
     progress = _Progress()
     relabeler = StableSampleRelabeler(detector, random_state=random_state)
     with progress.wait("learning"):
-        relabeler.fit(series.X, given, label_time=label_times)
+        relabeler.fit(series.X[rows], y, label_time=label_time)
     labels, probability = _timelines(relabeler, series.X, given, label_times, progress)
     found = change_dates(labels)
     inside = series.covered[found.sample, found.date - 1]

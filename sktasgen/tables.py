@@ -240,8 +240,8 @@ def read_labels(
         and samples of a CSV stay the text they are.
     series : SeriesTable
         The series of the samples. A label counts for the date of the sample's
-        nearest acquisition with an observed band (the later one halfway), at most
-        half the median step away.
+        nearest acquisition, cloudy or not (the later one halfway), at most half the
+        median step away.
 
     Returns
     -------
@@ -295,8 +295,7 @@ def read_labels(
     if len(far):
         raise ValueError(
             f"{path}: {len(far)} label date(s) more than half the median step "
-            f"({series.step / 2:g} days) from any acquisition of the sample with an "
-            "observed band: "
+            f"({series.step / 2:g} days) from any acquisition of the sample: "
             + name_some(f"row {r + 1} ({sample[r]}, {days[r]})" for r in far)
             + "."
         )

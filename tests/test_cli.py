@@ -145,27 +145,6 @@ def test_relabel_from_tables_to_tables(data, inputs, tmp_path, quick, capsys):
     assert all('alt="' in image and 'alt=""' not in image for image in images)
 
 
-def test_series_without_a_label_take_part_in_learning(data, inputs, tmp_path, quick):
-    """As in Python: where labels are few, most of what is known is without one."""
-    from sktasgen import detector, relabeler
-
-    few = pandas.read_csv(inputs / "labels.csv")[:20]
-    few.to_csv(tmp_path / "few.csv", index=False)
-    labels = str(tmp_path / "few.csv")
-    assert relabel(inputs, tmp_path / "out", "--no-explain", labels=labels) == 0
-    written = pandas.read_csv(tmp_path / "out" / "dynamic_labels.csv")["label"]
-    written = written.to_numpy().reshape(data.Y.shape)
-    y = np.full(len(data.X), None, dtype=object)
-    y[:20] = np.array(data.class_names)[data.y[:20]]
-    model = relabeler.StableSampleRelabeler(
-        detector.HTSVAEDetector(dates=data.dates, random_state=0), random_state=0
-    )
-    told = model.fit(data.X, y, label_time=data.label_time).predict_timeline(data.X)
-    np.testing.assert_array_equal(written[20:], told[20:])
-    only = model.fit(data.X[:20], y[:20], label_time=data.label_time[:20])
-    assert (only.predict_timeline(data.X) != told).any()
-
-
 def test_the_same_again_and_from_parquet_to_parquet(inputs, tmp_path, quick):
     out = tmp_path / "out"
     assert relabel(inputs, out, "--no-explain") == 0
