@@ -620,8 +620,8 @@ def _demo_data(random_state):
         f"Dynamic World lakes: {len(lakes.X)} real series of 12 months of "
         "Sentinel-1, Sentinel-2 and weather, labelled with the class of their sixth "
         "month alone. The truth is the Dynamic World class of every month, itself a "
-        "map product. The set gives no years: the dates are "
-        "months on an invented axis that starts in 2001."
+        "map product. The set gives no years: the dates are months on an invented "
+        "axis that starts in 2001."
     )
     detector = HTSVAEDetector(period=lakes.period, random_state=random_state)
     truth = np.array(lakes.class_names)[lakes.Y]

@@ -295,8 +295,16 @@ def test_bad_tables_are_refused_by_name(change, error, message):
         composite(**(table | change))
 
 
-@pytest.mark.parametrize("step", [2**62, 2**63, 10**30, np.timedelta64(1, "D")])
-def test_a_step_beyond_all_dates_is_refused(step):
+@pytest.mark.parametrize(
+    "step, error",
+    [
+        (2**62, ValueError),
+        (2**63, ValueError),
+        (10**30, ValueError),
+        (np.timedelta64(1, "D"), TypeError),
+    ],
+)
+def test_a_step_beyond_all_dates_is_refused(step, error):
     """An overflow ended the command line with a traceback."""
-    with pytest.raises((TypeError, ValueError), match="^step="):
+    with pytest.raises(error, match="^step="):
         composite([[1.0], [2.0]], [0, 0], [1, 2], step=step)

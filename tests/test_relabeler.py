@@ -618,7 +618,7 @@ def test_groups_are_held_out_together_everywhere(series):
 # Without a detector
 
 
-def test_without_a_detector_changes_are_found_and_few_called_stable():
+def test_without_a_detector_few_changes_are_called_stable():
     # So many that another forest's draws move the shares by little.
     series = make_pixel_series(270, n_bands=3, n_years=3, period=12, random_state=0)
     relabeler = quick(detector="drop", period=12)
